@@ -1,0 +1,1 @@
+//! The TCP console: framing, authentication, sessions, verbs.

@@ -1,0 +1,1 @@
+//! The door: the namespace server that every client talks to.

@@ -1,0 +1,1 @@
+//! Authority: lifecycle, workers, leases.

@@ -1,0 +1,2 @@
+//! The operator's shell.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The hive on Linux, and the manifest every host is built from.

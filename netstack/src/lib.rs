@@ -1,0 +1,1 @@
+//! smoltcp for actors: TCP sockets that await.

@@ -1,0 +1,1 @@
+//! Actor runtime: executor, badges, rings, links, timers, supervision, journal.

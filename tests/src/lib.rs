@@ -1,0 +1,1 @@
+//! End-to-end suites that run against any hive by address.
