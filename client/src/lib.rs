@@ -1,1 +1,4 @@
 //! Async client library for the TCP console.
+#![forbid(unsafe_code)]
+
+pub mod state;
