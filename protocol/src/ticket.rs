@@ -3,11 +3,13 @@
 //! Answers for reading, checking and minting both claim versions. It never decides what a session may
 //! do with its claims, and holds no secret but the key it is given.
 
-use core::fmt;
+use core::fmt::{self, Write as _};
 
 use crate::limits::{TICKET_BYTES, TICKET_SCOPES};
 use crate::path::Path;
 use crate::role::Role;
+
+mod claims;
 
 /// What every ticket begins with.
 pub const PREFIX: &str = "cohesix-ticket-";
@@ -117,7 +119,7 @@ pub struct Key(blake3::Hash);
 #[derive(Clone, Debug)]
 pub struct SealedTicket {
     payload: heapless::Vec<u8, PAYLOAD_BYTES>,
-    mac: [u8; MAC_BYTES],
+    mac: blake3::Hash,
 }
 
 /// What is wrong with a ticket; `Display` gives the texts of WIRE 2.4.
@@ -177,24 +179,70 @@ impl fmt::Debug for Key {
 
 impl SealedTicket {
     /// Reads the text form. Says nothing about who wrote it.
-    pub fn parse(_token: &str) -> Result<SealedTicket, TicketError> {
-        unimplemented!()
+    pub fn parse(token: &str) -> Result<SealedTicket, TicketError> {
+        let sealed = token.strip_prefix(PREFIX).ok_or(TicketError::MissingPrefix)?;
+        let (payload_hex, mac_hex) = sealed.split_once('.').ok_or(TicketError::Malformed)?;
+        let mut payload = heapless::Vec::new();
+        for byte in hex_bytes(payload_hex)? {
+            payload.push(byte?).map_err(|_| TicketError::Malformed)?;
+        }
+        let mut mac = heapless::Vec::<u8, MAC_BYTES>::new();
+        for byte in hex_bytes(mac_hex)? {
+            mac.push(byte?)
+                .map_err(|_| TicketError::MacLength(mac_hex.len() / 2))?;
+        }
+        let mac = mac
+            .into_array()
+            .map_err(|short| TicketError::MacLength(short.len()))?;
+        Ok(SealedTicket {
+            payload,
+            mac: blake3::Hash::from_bytes(mac),
+        })
     }
 
     /// What the ticket says, unverified: for a client that looks at its own ticket.
     pub fn peek(&self) -> Result<Claims<'_>, TicketError> {
-        unimplemented!()
+        claims::decode(&self.payload)
     }
 
-    /// What the ticket says, if `key` sealed it.
-    pub fn open(&self, _key: &Key) -> Result<Claims<'_>, TicketError> {
-        unimplemented!()
+    /// What the ticket says, if `key` sealed it. The MAC is compared in constant time.
+    pub fn open(&self, key: &Key) -> Result<Claims<'_>, TicketError> {
+        if blake3::keyed_hash(key.0.as_bytes(), &self.payload) != self.mac {
+            return Err(TicketError::MacMismatch);
+        }
+        self.peek()
     }
 }
 
 /// Seals `claims` with `key`.
-pub fn mint(_claims: &Claims<'_>, _version: Version, _key: &Key) -> Result<Token, MintError> {
-    unimplemented!()
+pub fn mint(claims: &Claims<'_>, version: Version, key: &Key) -> Result<Token, MintError> {
+    let payload = claims::encode(claims, version)?;
+    let mac = blake3::keyed_hash(key.0.as_bytes(), &payload);
+    let mut token = Token::new();
+    let written = write!(token, "{PREFIX}{}.{}", Hex(&payload), Hex(mac.as_bytes()));
+    written.map(|()| token).map_err(|_| MintError::TokenTooLong)
+}
+
+/// The bytes that pairs of hex digits of either case stand for.
+fn hex_bytes(text: &str) -> Result<impl Iterator<Item = Result<u8, TicketError>>, TicketError> {
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
+        return Err(TicketError::Malformed);
+    };
+    let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    Ok(pairs
+        .iter()
+        .map(move |[high, low]| match (digit(*high), digit(*low)) {
+            (Some(high), Some(low)) => Ok(high << 4 | low),
+            _ => Err(TicketError::Malformed),
+        }))
+}
+
+struct Hex<'a>(&'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
 }
 
 impl<'a> Claims<'a> {
@@ -215,23 +263,100 @@ impl<'a> Claims<'a> {
     }
 
     /// Claims of `role` with the budget a minted ticket has unless told otherwise (WIRE 2.5).
-    pub fn with_default_budget(_role: Role) -> Claims<'a> {
-        unimplemented!()
+    pub fn with_default_budget(role: Role) -> Claims<'a> {
+        let (ticks, ops, ttl_s) = match role {
+            Role::Queen => (None, None, None),
+            Role::WorkerGpu => (None, Some(64), Some(120)),
+            Role::WorkerHeartbeat | Role::WorkerBus | Role::WorkerLora => {
+                (Some(1000), Some(10_000), Some(300))
+            }
+        };
+        Claims {
+            ticks,
+            ops,
+            ttl_s,
+            ..Claims::new(role)
+        }
     }
 
     /// Whether the ticket's time is over at `now_ms` (Unix milliseconds).
-    pub fn expired(&self, _now_ms: u64) -> bool {
-        unimplemented!()
+    pub fn expired(&self, now_ms: u64) -> bool {
+        self.expires_at_ms().is_some_and(|end_ms| now_ms >= end_ms)
+    }
+
+    /// When the ticket's time is over, Unix milliseconds; `None` without a time to live.
+    pub fn expires_at_ms(&self) -> Option<u64> {
+        self.ttl_s
+            .map(|ttl_s| self.issued_at_ms.saturating_add(ttl_s.saturating_mul(1000)))
     }
 
     /// Whether the claims keep the manifest's limits.
-    pub fn within(&self, _limits: &ClaimLimits) -> bool {
-        unimplemented!()
+    pub fn within(&self, limits: &ClaimLimits) -> bool {
+        let fits = |value: u64, max: u64| max == 0 || value <= max;
+        let quotas = self.quotas.unwrap_or_default();
+        self.scopes.len() <= limits.scopes
+            && self.scopes.iter().all(|scope| {
+                scope.path.len() <= limits.scope_path_bytes
+                    && fits(scope.rate_per_s.into(), limits.scope_rate_per_s.into())
+            })
+            && fits(quotas.bandwidth_bytes, limits.quotas.bandwidth_bytes)
+            && fits(quotas.cursor_resumes.into(), limits.quotas.cursor_resumes.into())
+            && fits(
+                quotas.cursor_advances.into(),
+                limits.quotas.cursor_advances.into(),
+            )
     }
 
     /// The index in `scopes` of the longest scope that covers `path` and allows `access`.
-    pub fn scope_for(&self, _path: Path<'_>, _access: Access) -> Option<usize> {
-        unimplemented!()
+    pub fn scope_for(&self, path: Path<'_>, access: Access) -> Option<usize> {
+        let depth = |scope: &Scope<'_>| {
+            let prefix = Path::parse(scope.path).ok()?;
+            (path.starts_with(prefix) && scope.verb.allows(access)).then(|| prefix.depth())
+        };
+        let covering = self
+            .scopes
+            .iter()
+            .enumerate()
+            .filter_map(|(i, scope)| Some((depth(scope)?, i)));
+        covering
+            .reduce(|best, next| if next.0 > best.0 { next } else { best })
+            .map(|(_, i)| i)
+    }
+}
+
+impl ScopeVerb {
+    /// The verb with this code in claims.
+    pub const fn from_code(code: u8) -> Option<ScopeVerb> {
+        match code {
+            0 => Some(ScopeVerb::Read),
+            1 => Some(ScopeVerb::Write),
+            2 => Some(ScopeVerb::ReadWrite),
+            _ => None,
+        }
+    }
+
+    /// Whether the verb allows `access`.
+    pub const fn allows(self, access: Access) -> bool {
+        matches!(
+            (self, access),
+            (ScopeVerb::ReadWrite, _) | (ScopeVerb::Read, Access::Read) | (ScopeVerb::Write, Access::Write)
+        )
+    }
+}
+
+impl Default for ClaimLimits {
+    /// The limits of the default manifest (WIRE 2.6).
+    fn default() -> ClaimLimits {
+        ClaimLimits {
+            scopes: 8,
+            scope_path_bytes: 128,
+            scope_rate_per_s: 64,
+            quotas: Quotas {
+                bandwidth_bytes: 131_072,
+                cursor_resumes: 16,
+                cursor_advances: 256,
+            },
+        }
     }
 }
 
@@ -249,13 +374,36 @@ impl TicketError {
 }
 
 impl fmt::Display for TicketError {
-    fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        unimplemented!()
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TicketError::MissingPrefix => f.write_str("ticket missing prefix"),
+            TicketError::Malformed => f.write_str("ticket malformed"),
+            TicketError::MacLength(bytes) => write!(f, "ticket MAC length {bytes} is invalid"),
+            TicketError::MacMismatch => f.write_str("ticket MAC validation failed"),
+            TicketError::Version(code) => write!(f, "claims version {code} is unsupported"),
+            TicketError::Role(code) => write!(f, "claims role {code} is unsupported"),
+            TicketError::Flags(bits) => write!(f, "claims flags {bits:#04x} are unsupported"),
+            TicketError::StringTooLong => f.write_str("mount data exceeds allowed length"),
+            TicketError::NotUtf8 => f.write_str("claims string is not UTF-8"),
+            TicketError::ScopeVerb(code) => write!(f, "scope verb {code} is invalid"),
+            TicketError::TooManyScopes => f.write_str("scope count exceeds allowed maximum"),
+            TicketError::Truncated => f.write_str("claims payload truncated"),
+            TicketError::TrailingData => f.write_str("claims payload contains trailing data"),
+            TicketError::NotCanonical => f.write_str("claims encoding is not canonical"),
+        }
     }
 }
 
 impl fmt::Display for MintError {
-    fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        unimplemented!()
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            MintError::StringTooLong => "a ticket string exceeds 255 bytes; shorten it",
+            MintError::TokenTooLong => {
+                "the ticket exceeds 224 characters; use version 2, fewer scopes or shorter names"
+            }
+        })
     }
 }
+
+#[cfg(test)]
+mod tests;
