@@ -181,12 +181,11 @@ impl Half {
         self.write_end(region, next)?;
         let mut sum = Checksum::new(generation, tail, record.len());
         sum.update(record);
-        self.write(region, tail + RECORD_HEADER_BYTES, record);
+        self.write(region, tail + RECORD_HEADER_BYTES, record)?;
         let len = (record.len() as u32).to_le_bytes();
         let crc = sum.finish().to_le_bytes();
         let raw = [len[0], len[1], len[2], len[3], crc[0], crc[1], crc[2], crc[3]];
-        self.write(region, tail, &raw);
-        Ok(())
+        self.write(region, tail, &raw)
     }
 
     /// Writes the end mark, or says that there is no room for it.
@@ -194,8 +193,7 @@ impl Half {
         if at + RECORD_HEADER_BYTES > self.bytes || !self.usable() {
             return Err(JournalError::Full);
         }
-        self.write(region, at, &[0; RECORD_HEADER_BYTES]);
-        Ok(())
+        self.write(region, at, &[0; RECORD_HEADER_BYTES])
     }
 
     /// Puts the half in force: the header's body, then its magic.
@@ -218,32 +216,33 @@ impl Half {
         body[24..28].copy_from_slice(&flags.to_le_bytes());
         let crc = crc32fast::hash(&body[..BODY_BYTES - 4]);
         body[BODY_BYTES - 4..].copy_from_slice(&crc.to_le_bytes());
-        self.write(region, MAGIC.len(), &body);
-        self.write(region, 0, &MAGIC);
-        Ok(())
+        self.write(region, MAGIC.len(), &body)?;
+        self.write(region, 0, &MAGIC)
     }
 
     /// Takes the half out of force.
-    pub(super) fn revoke(self, region: &Region) {
-        if self.usable() {
-            self.write(region, 0, &[0; MAGIC.len()]);
+    pub(super) fn revoke(self, region: &Region) -> Result<(), JournalError> {
+        if !self.usable() {
+            return Err(JournalError::Full);
         }
+        self.write(region, 0, &[0; MAGIC.len()])
     }
 
     /// Marks the half as part of a region that did not verify.
-    pub(super) fn mark_wreck(self, region: &Region) {
-        self.write(region, 0, &WRECK);
+    pub(super) fn mark_wreck(self, region: &Region) -> Result<(), JournalError> {
+        self.write(region, 0, &WRECK)
     }
 
     /// Writes zeros from a position to the end of the half.
-    pub(super) fn wipe(self, region: &Region, from: usize) {
+    pub(super) fn wipe(self, region: &Region, from: usize) -> Result<(), JournalError> {
         let zeros = [0; 1024];
         let mut at = from;
         while at < self.bytes {
             let take = zeros.len().min(self.bytes - at);
-            self.write(region, at, &zeros[..take]);
+            self.write(region, at, &zeros[..take])?;
             at += take;
         }
+        Ok(())
     }
 
     /// Bytes of a half's magic: what a wipe leaves standing of a wreck.
@@ -257,9 +256,12 @@ impl Half {
         }
     }
 
-    fn write(self, region: &Region, at: usize, bytes: &[u8]) {
-        let written = region.write_at(self.index * self.bytes + at, bytes);
-        debug_assert!(written.is_ok(), "a half lies within its region");
+    fn write(self, region: &Region, at: usize, bytes: &[u8]) -> Result<(), JournalError> {
+        region
+            .write_at(self.index * self.bytes + at, bytes)
+            .map_err(JournalError::Region)?;
+        region.flush();
+        Ok(())
     }
 }
 

@@ -30,7 +30,7 @@
 
 mod half;
 mod recover;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 use alloc::boxed::Box;
@@ -40,7 +40,7 @@ use core::fmt;
 use serde::Serialize;
 
 use self::half::{Half, RECORD_HEADER_BYTES, record_span};
-use crate::region::Region;
+use crate::region::{Region, RegionError};
 
 /// Longest record, in bytes: one line of 8188 bytes (the longest a console client can read) and room for what its
 /// owner writes around it. It bounds the buffer that a journal holds and the work of verifying one record.
@@ -145,7 +145,7 @@ impl fmt::Display for Corruption {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unreadable;
 
-/// Why an append or a compaction did not happen. The journal is as it was before.
+/// Why an append or a compaction did not happen. Unless it is the region itself, the journal is as it was before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JournalError {
     /// No room: compact, then try again. From [`Journal::compact`]: the snapshot itself does not fit.
@@ -157,6 +157,8 @@ pub enum JournalError {
     },
     /// The value could not be encoded.
     Encode,
+    /// The region refused a write; only a test's crash plan does that.
+    Region(RegionError),
 }
 
 impl fmt::Display for JournalError {
@@ -170,6 +172,7 @@ impl fmt::Display for JournalError {
                 )
             }
             JournalError::Encode => f.write_str("the value has no postcard encoding of bounded length"),
+            JournalError::Region(error) => error.fmt(f),
         }
     }
 }
@@ -243,7 +246,7 @@ impl Journal {
     ) -> Result<(), JournalError> {
         let half = self.half.other();
         let generation = self.generation.wrapping_add(1);
-        half.revoke(&self.region);
+        half.revoke(&self.region)?;
         let mut snapshot = Snapshot {
             region: &self.region,
             half,
@@ -258,12 +261,12 @@ impl Journal {
             half.write_end(&self.region, tail)?;
         }
         half.enforce(&self.region, self.owner, generation, 0)?;
-        self.half.revoke(&self.region);
-        self.half = half;
+        // From here on the snapshot is what counts, even if the old half's magic stays behind.
+        let old = core::mem::replace(&mut self.half, half);
         self.generation = generation;
         self.tail = tail;
         self.records = records;
-        Ok(())
+        old.revoke(&self.region)
     }
 
     /// Bytes that a record may still have to fit without compaction.

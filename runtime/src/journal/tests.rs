@@ -11,10 +11,24 @@ use alloc::vec::Vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::region::Region;
+use crate::region::{Crash, Region};
 
 const OWNER: Owner = Owner::new("test", 1);
 const REGION_BYTES: usize = 2048;
+/// How much of the write at the crash reaches the region. Everything that is not a record's bytes or a wipe is
+/// written in at most 40 bytes, so that it is cut at each of them.
+const PREFIXES: [usize; 44] = {
+    let mut prefixes = [0; 44];
+    let mut i = 0;
+    while i <= 40 {
+        prefixes[i] = i;
+        i += 1;
+    }
+    prefixes[41] = 299;
+    prefixes[42] = 1023;
+    prefixes[43] = usize::MAX;
+    prefixes
+};
 
 fn open(region: &Region) -> (Journal, Recovery, Vec<Vec<u8>>) {
     let mut records = Vec::new();
@@ -65,14 +79,12 @@ fn effect(mut records: Vec<Vec<u8>>, step: usize, op: Op) -> Vec<Vec<u8>> {
     records
 }
 
-fn apply(journal: &mut Journal, records: &[Vec<u8>], step: usize, op: Op) {
+fn apply(journal: &mut Journal, records: &[Vec<u8>], step: usize, op: Op) -> Result<(), JournalError> {
     match op {
-        Op::Append(len) => journal.append(&payload(step, len)).unwrap(),
+        Op::Append(len) => journal.append(&payload(step, len)),
         Op::Keep(_) => {
             let kept = effect(records.to_vec(), step, op);
-            journal
-                .compact(|snapshot| kept.iter().try_for_each(|record| snapshot.record(record)))
-                .unwrap();
+            journal.compact(|snapshot| kept.iter().try_for_each(|record| snapshot.record(record)))
         }
     }
 }
@@ -82,12 +94,12 @@ fn apply(journal: &mut Journal, records: &[Vec<u8>], step: usize, op: Op) {
 fn run(region: &Region) -> (Vec<Vec<u8>>, Option<Vec<Vec<u8>>>) {
     let (mut journal, _, mut records) = open(region);
     for (step, op) in SCRIPT.iter().enumerate() {
-        apply(&mut journal, &records, step, *op);
         let after = effect(records.clone(), step, *op);
-        if region.is_dead() {
-            return (records, Some(after));
+        match apply(&mut journal, &records, step, *op) {
+            Ok(()) => records = after,
+            Err(JournalError::Region(_)) => return (records, Some(after)),
+            Err(error) => panic!("step {step}: {error}"),
         }
-        records = after;
     }
     (records, None)
 }
@@ -95,15 +107,15 @@ fn run(region: &Region) -> (Vec<Vec<u8>>, Option<Vec<Vec<u8>>>) {
 #[test]
 fn a_crash_at_any_byte_of_any_write_loses_nothing_acknowledged() {
     let whole = Region::in_memory(REGION_BYTES);
-    run(&whole);
+    assert_eq!(run(&whole).1, None);
     let (mut cuts, mut torn) = (0, 0);
-    for (write, len) in whole.writes().into_iter().enumerate() {
-        for prefix in 0..=len {
+    for write in 1..=whole.writes() {
+        for prefix in PREFIXES {
             let region = Region::in_memory(REGION_BYTES);
-            region.die_at(write, prefix);
+            region.crash_at(write, Crash::TornRefuse { prefix });
             let (acknowledged, in_flight) = run(&region);
-            region.revive();
-            let image = region.image();
+            region.crash_never();
+            let image = region.to_vec();
 
             let (mut journal, recovery, records) = open(&region);
             assert!(
@@ -134,14 +146,15 @@ fn a_crash_at_any_byte_of_any_write_loses_nothing_acknowledged() {
 
 /// Opens with a crash at every write that opening makes; the records must be there afterwards all the same.
 fn crash_while_opening(image: &[u8], records: &[Vec<u8>]) {
-    let probe = Region::from_image(image);
+    let probe = Region::from_bytes(image);
+    let before = probe.writes();
     open(&probe);
-    for (write, len) in probe.writes().into_iter().enumerate() {
-        for prefix in 0..=len {
-            let region = Region::from_image(image);
-            region.die_at(write, prefix);
+    for write in 1..=probe.writes() - before {
+        for prefix in PREFIXES {
+            let region = Region::from_bytes(image);
+            region.crash_at(write, Crash::TornRefuse { prefix });
             open(&region);
-            region.revive();
+            region.crash_never();
             let (_, recovery, again) = open(&region);
             assert!(
                 !recovery.is_corrupt(),
@@ -156,22 +169,22 @@ fn crash_while_opening(image: &[u8], records: &[Vec<u8>]) {
 fn a_corrupt_region_stays_corrupt_until_something_is_written() {
     let region = Region::in_memory(REGION_BYTES);
     run(&region);
-    let mut image = region.image();
+    let mut image = region.to_vec();
     // Both magics: whichever half is in force.
     image[3] ^= 0x40;
     image[REGION_BYTES / 2 + 3] ^= 0x40;
-    let probe = Region::from_image(&image);
+    let probe = Region::from_bytes(&image);
     let (_, recovery, records) = open(&probe);
     assert_eq!(
         (recovery, records.len()),
         (Recovery::Corrupt(Corruption::Header), 0)
     );
-    for (write, len) in probe.writes().into_iter().enumerate() {
-        for prefix in [0, 1, 3, len / 2, len].map(|prefix| prefix.min(len)) {
-            let region = Region::from_image(&image);
-            region.die_at(write, prefix);
+    for write in 1..=probe.writes() {
+        for prefix in PREFIXES {
+            let region = Region::from_bytes(&image);
+            region.crash_at(write, Crash::TornRefuse { prefix });
             open(&region);
-            region.revive();
+            region.crash_never();
             let (mut journal, recovery, records) = open(&region);
             assert!(recovery.is_corrupt(), "write {write} cut to {prefix}: {recovery}");
             assert!(records.is_empty());
@@ -191,9 +204,9 @@ fn a_damaged_record_before_others_is_corruption_and_not_a_torn_tail() {
         journal.append(&payload(step, 20)).unwrap();
     }
     for at in half::FIRST_RECORD..half::FIRST_RECORD + 28 {
-        let mut image = region.image();
+        let mut image = region.to_vec();
         image[at] ^= 1;
-        let (_, recovery, records) = open(&Region::from_image(&image));
+        let (_, recovery, records) = open(&Region::from_bytes(&image));
         assert_eq!(
             recovery,
             Recovery::Corrupt(Corruption::Record {
@@ -301,7 +314,7 @@ fn a_region_too_small_for_a_record_is_always_full() {
 proptest! {
     #[test]
     fn garbage_never_panics(image in prop::collection::vec(any::<u8>(), 0..1500)) {
-        let region = Region::from_image(&image);
+        let region = Region::from_bytes(&image);
         let (mut journal, _, records) = open(&region);
         prop_assert!(records.is_empty());
         let appended = journal.append(b"works").is_ok();
@@ -317,14 +330,14 @@ proptest! {
         let region = Region::in_memory(REGION_BYTES);
         let (mut journal, _, mut truth) = open(&region);
         for (step, op) in SCRIPT[..steps].iter().enumerate() {
-            apply(&mut journal, &truth, step, *op);
+            apply(&mut journal, &truth, step, *op).unwrap();
             truth = effect(truth, step, *op);
         }
-        let mut image = region.image();
+        let mut image = region.to_vec();
         for (at, byte) in damage {
             image[at] = byte;
         }
-        let region = Region::from_image(&image);
+        let region = Region::from_bytes(&image);
         let (mut journal, recovery, records) = open(&region);
         if recovery.is_corrupt() {
             prop_assert!(records.is_empty());
