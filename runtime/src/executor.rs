@@ -1,0 +1,61 @@
+//! Executors.
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use core::fmt;
+use core::future::Future;
+use core::pin::Pin;
+
+/// A task of a domain.
+pub type Task = Pin<Box<dyn Future<Output = ()> + 'static>>;
+
+/// What a run of an executor came to.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Every task waits for something.
+    Stalled,
+    /// The budget is spent and tasks are still ready.
+    Budget,
+}
+
+/// Why a task was not taken.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum SpawnError {
+    /// As many tasks as the domain may have are alive.
+    Full {
+        /// The domain's limit.
+        max: usize,
+    },
+    /// The executor is gone.
+    Ended,
+}
+
+impl fmt::Display for SpawnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full { max } => write!(
+                f,
+                "the domain already has its {max} tasks: raise the limit in its topology"
+            ),
+            Self::Ended => f.write_str("the domain has ended: spawn from within it"),
+        }
+    }
+}
+
+impl core::error::Error for SpawnError {}
+
+/// Takes tasks for an executor.
+pub trait Spawn {
+    /// Adds a task, ready to be polled.
+    ///
+    /// # Errors
+    /// See [`SpawnError`].
+    fn spawn(&self, task: Task) -> Result<(), SpawnError>;
+}
+
+/// Polls the tasks of one domain.
+pub trait Executor {
+    /// A handle through which tasks are added, also from within tasks.
+    fn spawner(&self) -> Rc<dyn Spawn>;
+    /// Polls ready tasks until none is ready or `budget` polls were made.
+    fn run(&mut self, budget: u32) -> Progress;
+}
