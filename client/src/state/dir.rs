@@ -40,7 +40,11 @@ impl StateDir {
             return Ok(Self::at(path));
         }
         // The XDG base directory specification: a relative path there is to be ignored.
-        if let Some(path) = env.var("XDG_STATE_HOME").map(PathBuf::from).filter(|p| p.is_absolute()) {
+        if let Some(path) = env
+            .var("XDG_STATE_HOME")
+            .map(PathBuf::from)
+            .filter(|p| p.is_absolute())
+        {
             return Ok(Self::at(path.join("cohesix")));
         }
         match env.var("HOME") {
@@ -157,7 +161,11 @@ impl StateDir {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         self.prepare()?;
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let temporary = self.path.join(format!(".{name}.{}.{n}", std::process::id()));
         // A leftover of a crashed process that had our id: it is ours to replace.
         discard(&temporary);
@@ -178,7 +186,9 @@ impl StateDir {
 
     /// Makes a rename or a link in the directory durable.
     fn sync(&self) -> Result<(), StateError> {
-        File::open(&self.path).and_then(|d| d.sync_all()).map_err(|e| StateError::io("sync", &self.path, e))
+        File::open(&self.path)
+            .and_then(|d| d.sync_all())
+            .map_err(|e| StateError::io("sync", &self.path, e))
     }
 }
 
@@ -196,7 +206,10 @@ fn is_private(path: &Path) -> Result<bool, StateError> {
     };
     let mode = meta.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(StateError::Exposed { path: path.to_owned(), mode });
+        return Err(StateError::Exposed {
+            path: path.to_owned(),
+            mode,
+        });
     }
     Ok(true)
 }
@@ -240,12 +253,20 @@ pub enum StateError {
 
 impl StateError {
     fn io(doing: &'static str, path: &Path, why: io::Error) -> Self {
-        Self::Io { doing, path: path.to_owned(), why }
+        Self::Io {
+            doing,
+            path: path.to_owned(),
+            why,
+        }
     }
 
     /// Somebody removed a file between its creation and its first use.
     fn vanished(path: PathBuf) -> Self {
-        Self::Io { doing: "read", path, why: io::ErrorKind::NotFound.into() }
+        Self::Io {
+            doing: "read",
+            path,
+            why: io::ErrorKind::NotFound.into(),
+        }
     }
 }
 
@@ -284,12 +305,17 @@ mod tests {
         let all = [("COH_STATE", "/c"), ("XDG_STATE_HOME", "/x"), ("HOME", "/h")];
         let at = |flag: Option<&str>, env: &[(&str, &str)]| {
             let env = Environment::of(env.iter().copied());
-            StateDir::locate(flag.map(Path::new), &env).map(|d| d.path().display().to_string()).ok()
+            StateDir::locate(flag.map(Path::new), &env)
+                .map(|d| d.path().display().to_string())
+                .ok()
         };
         assert_eq!(at(Some("/f"), &all), Some("/f".into()));
         assert_eq!(at(None, &all), Some("/c".into()));
         assert_eq!(at(None, &all[1..]), Some("/x/cohesix".into()));
-        assert_eq!(at(None, &[("XDG_STATE_HOME", "relative"), ("HOME", "/h")]), Some("/h/.local/state/cohesix".into()));
+        assert_eq!(
+            at(None, &[("XDG_STATE_HOME", "relative"), ("HOME", "/h")]),
+            Some("/h/.local/state/cohesix".into())
+        );
         assert_eq!(at(None, &[]), None);
     }
 
@@ -304,7 +330,10 @@ mod tests {
         assert_eq!(state.auth_token().unwrap(), Some(secret("two")));
         assert_eq!(mode(&state.auth_token_path()), 0o600);
         assert_eq!(mode(state.path()), 0o700);
-        let names: Vec<_> = fs::read_dir(state.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let names: Vec<_> = fs::read_dir(state.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
         assert_eq!(names, ["auth-token"], "no temporary file stays behind");
     }
 
@@ -316,13 +345,20 @@ mod tests {
             let creators: Vec<_> = (0..8)
                 .map(|i| {
                     let state = state.clone();
-                    scope.spawn(move || state.auth_token_or_create(|| secret(&format!("token-{i}"))).unwrap())
+                    scope.spawn(move || {
+                        state
+                            .auth_token_or_create(|| secret(&format!("token-{i}")))
+                            .unwrap()
+                    })
                 })
                 .collect();
             creators.into_iter().map(|c| c.join().unwrap()).collect()
         });
         assert!(tokens.iter().all(|t| *t == tokens[0]));
-        assert_eq!(state.auth_token_or_create(|| unreachable!("it exists")).unwrap(), tokens[0]);
+        assert_eq!(
+            state.auth_token_or_create(|| unreachable!("it exists")).unwrap(),
+            tokens[0]
+        );
     }
 
     #[test]
@@ -341,6 +377,9 @@ mod tests {
         let state = StateDir::at(root.path());
         state.write_auth_token(&secret("x")).unwrap();
         fs::write(state.auth_token_path(), "\n").unwrap();
-        assert!(matches!(state.auth_token().unwrap_err(), StateError::BadToken { .. }));
+        assert!(matches!(
+            state.auth_token().unwrap_err(),
+            StateError::BadToken { .. }
+        ));
     }
 }

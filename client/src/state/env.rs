@@ -19,12 +19,17 @@ impl Environment {
 
     /// No variable at all.
     pub fn empty() -> Self {
-        Self { fixed: Some(BTreeMap::new()) }
+        Self {
+            fixed: Some(BTreeMap::new()),
+        }
     }
 
     /// Exactly these variables.
     pub fn of<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let fixed = pairs.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+        let fixed = pairs
+            .into_iter()
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .collect();
         Self { fixed: Some(fixed) }
     }
 

@@ -45,15 +45,21 @@ impl Secret {
     pub fn resolve(value: &str, env: &Environment) -> Result<Self, SecretError> {
         if let Some(name) = value.strip_prefix("env:") {
             if !is_variable_name(name) {
-                return Err(SecretError::BadReference { reference: value.to_owned() });
+                return Err(SecretError::BadReference {
+                    reference: value.to_owned(),
+                });
             }
-            let found = env.var(name).ok_or_else(|| SecretError::Unset { name: name.to_owned() })?;
+            let found = env.var(name).ok_or_else(|| SecretError::Unset {
+                name: name.to_owned(),
+            })?;
             return Self::new(found);
         }
         if let Some(path) = value.strip_prefix("file:") {
             let path = Path::new(path);
             if !path.is_absolute() {
-                return Err(SecretError::BadReference { reference: value.to_owned() });
+                return Err(SecretError::BadReference {
+                    reference: value.to_owned(),
+                });
             }
             return Self::read_from(path);
         }
@@ -62,7 +68,10 @@ impl Secret {
 
     /// Reads a file that holds nothing but the secret and perhaps a trailing line break.
     pub(super) fn read_from(path: &Path) -> Result<Self, SecretError> {
-        let unreadable = |what: String| SecretError::Unreadable { path: path.display().to_string(), what };
+        let unreadable = |what: String| SecretError::Unreadable {
+            path: path.display().to_string(),
+            what,
+        };
         let file = File::open(path).map_err(|e| unreadable(e.to_string()))?;
         let mut text = String::new();
         // Two bytes more than can be right: a line break, and one that shows that the file is too long.
@@ -86,7 +95,10 @@ impl fmt::Debug for Secret {
 }
 
 fn is_variable_name(name: &str) -> bool {
-    let starts_well = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+    let starts_well = name
+        .bytes()
+        .next()
+        .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
     starts_well
         && name.len() <= MAX_NAME_BYTES
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
@@ -129,17 +141,32 @@ pub enum SecretError {
 impl fmt::Display for SecretError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => write!(f, "the secret is empty; give 1 to {MAX_SECRET_BYTES} printable characters"),
+            Self::Empty => write!(
+                f,
+                "the secret is empty; give 1 to {MAX_SECRET_BYTES} printable characters"
+            ),
             Self::TooLong { len } => {
-                write!(f, "the secret has {len} bytes; at most {MAX_SECRET_BYTES} fit an AUTH line")
+                write!(
+                    f,
+                    "the secret has {len} bytes; at most {MAX_SECRET_BYTES} fit an AUTH line"
+                )
             }
             Self::BadByte { at } => {
-                write!(f, "byte {at} of the secret is a space, a control or a non-ASCII character; use printable ASCII")
+                write!(
+                    f,
+                    "byte {at} of the secret is a space, a control or a non-ASCII character; use printable ASCII"
+                )
             }
             Self::BadReference { reference } => {
-                write!(f, "`{reference}` is no reference; write env:NAME or file:/absolute/path")
+                write!(
+                    f,
+                    "`{reference}` is no reference; write env:NAME or file:/absolute/path"
+                )
             }
-            Self::Unset { name } => write!(f, "the environment variable {name} is not set; set it to the secret"),
+            Self::Unset { name } => write!(
+                f,
+                "the environment variable {name} is not set; set it to the secret"
+            ),
             Self::Unreadable { path, what } => write!(f, "cannot read the secret from {path}: {what}"),
         }
     }
@@ -157,7 +184,10 @@ mod tests {
         assert_eq!(Secret::new("a b").unwrap_err(), SecretError::BadByte { at: 1 });
         assert_eq!(Secret::new("a\n").unwrap_err(), SecretError::BadByte { at: 1 });
         assert_eq!(Secret::new("ü").unwrap_err(), SecretError::BadByte { at: 0 });
-        assert_eq!(Secret::new("x".repeat(252)).unwrap_err(), SecretError::TooLong { len: 252 });
+        assert_eq!(
+            Secret::new("x".repeat(252)).unwrap_err(),
+            SecretError::TooLong { len: 252 }
+        );
         assert_eq!(Secret::new("x".repeat(251)).unwrap().expose().len(), 251);
     }
 
@@ -172,10 +202,19 @@ mod tests {
         assert_eq!(Secret::resolve("plain", &env).unwrap().expose(), "plain");
         assert_eq!(Secret::resolve("env:TOKEN", &env).unwrap().expose(), "from-env");
         assert_eq!(Secret::resolve("env:NESTED", &env).unwrap().expose(), "env:TOKEN");
-        assert_eq!(Secret::resolve("env:NONE", &env).unwrap_err(), SecretError::Unset { name: "NONE".into() });
+        assert_eq!(
+            Secret::resolve("env:NONE", &env).unwrap_err(),
+            SecretError::Unset { name: "NONE".into() }
+        );
         for bad in ["env:", "env:1A", "env:A-B", "file:", "file:relative/path"] {
             let err = Secret::resolve(bad, &env).unwrap_err();
-            assert_eq!(err, SecretError::BadReference { reference: bad.into() }, "{bad}");
+            assert_eq!(
+                err,
+                SecretError::BadReference {
+                    reference: bad.into()
+                },
+                "{bad}"
+            );
         }
     }
 
@@ -187,13 +226,25 @@ mod tests {
         let env = Environment::empty();
         for (content, expected) in [("tok", Ok("tok")), ("tok\n", Ok("tok")), ("tok\r\n", Ok("tok"))] {
             std::fs::write(&path, content).unwrap();
-            assert_eq!(Secret::resolve(&reference, &env).as_ref().map(Secret::expose), expected.as_ref().copied());
+            assert_eq!(
+                Secret::resolve(&reference, &env).as_ref().map(Secret::expose),
+                expected.as_ref().copied()
+            );
         }
         std::fs::write(&path, "tok\n\n").unwrap();
-        assert_eq!(Secret::resolve(&reference, &env).unwrap_err(), SecretError::BadByte { at: 3 });
+        assert_eq!(
+            Secret::resolve(&reference, &env).unwrap_err(),
+            SecretError::BadByte { at: 3 }
+        );
         std::fs::write(&path, "x".repeat(300)).unwrap();
-        assert!(matches!(Secret::resolve(&reference, &env).unwrap_err(), SecretError::TooLong { .. }));
+        assert!(matches!(
+            Secret::resolve(&reference, &env).unwrap_err(),
+            SecretError::TooLong { .. }
+        ));
         std::fs::remove_file(&path).unwrap();
-        assert!(matches!(Secret::resolve(&reference, &env).unwrap_err(), SecretError::Unreadable { .. }));
+        assert!(matches!(
+            Secret::resolve(&reference, &env).unwrap_err(),
+            SecretError::Unreadable { .. }
+        ));
     }
 }

@@ -46,7 +46,8 @@ impl TicketSecrets {
 
     /// Reads the `[[tickets]]` tables of a TOML text. A role without a secret is left out.
     pub fn parse(text: &str, env: &Environment) -> Result<Self, TicketsError> {
-        let file: File = toml::from_str(text).map_err(|e| TicketsError::Toml(e.to_string().trim_end().to_owned()))?;
+        let file: File =
+            toml::from_str(text).map_err(|e| TicketsError::Toml(e.to_string().trim_end().to_owned()))?;
         let mut secrets = Self::new();
         for entry in file.tickets {
             let Some(role) = Role::from_label(&entry.role) else {
@@ -68,18 +69,25 @@ impl TicketSecrets {
 
     /// The file's text.
     pub fn render(&self) -> String {
-        let mut text = String::from("# Ticket secrets of this hive, written by it. Whoever reads them can make tickets.\n");
+        let mut text = String::from(
+            "# Ticket secrets of this hive, written by it. Whoever reads them can make tickets.\n",
+        );
         for (role, secret) in &self.by_role {
             // A secret is printable ASCII, so only these two need an escape in a TOML basic string.
             let escaped = secret.expose().replace('\\', "\\\\").replace('"', "\\\"");
-            text.push_str(&format!("\n[[tickets]]\nrole = \"{role}\"\nsecret = \"{escaped}\"\n"));
+            text.push_str(&format!(
+                "\n[[tickets]]\nrole = \"{role}\"\nsecret = \"{escaped}\"\n"
+            ));
         }
         text
     }
 
     /// The secret of `role`.
     pub fn secret(&self, role: Role) -> Option<&Secret> {
-        self.by_role.iter().find(|(r, _)| *r == role).map(|(_, secret)| secret)
+        self.by_role
+            .iter()
+            .find(|(r, _)| *r == role)
+            .map(|(_, secret)| secret)
     }
 
     /// Sets the secret of `role`, replacing an earlier one.
@@ -117,7 +125,10 @@ impl fmt::Display for TicketsError {
         match self {
             Self::Toml(what) => write!(f, "[[tickets]] with role and secret expected: {what}"),
             Self::UnknownRole(role) => {
-                write!(f, "role `{role}` is unknown; use queen, worker-heartbeat, -gpu, -bus or -lora")
+                write!(
+                    f,
+                    "role `{role}` is unknown; use queen, worker-heartbeat, -gpu, -bus or -lora"
+                )
             }
             Self::TwoSecrets(role) => write!(f, "role {role} has more than one secret; keep one"),
             Self::BadSecret { role, why } => write!(f, "role {role}: {why}"),
@@ -155,7 +166,10 @@ mod tests {
         )
         .unwrap();
         assert_eq!(secrets.secret(Role::Queen).map(Secret::expose), Some("bootstrap"));
-        assert_eq!(secrets.secret(Role::WorkerGpu).map(Secret::expose), Some("from-env"));
+        assert_eq!(
+            secrets.secret(Role::WorkerGpu).map(Secret::expose),
+            Some("from-env")
+        );
         assert_eq!(secrets.secret(Role::WorkerBus), None);
         assert_eq!(parse("schema = 1").unwrap(), TicketSecrets::new());
     }
@@ -163,9 +177,18 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         for (text, expected) in [
-            ("[[tickets]]\nrole = \"king\"\nsecret = \"x\"", "`king` is unknown"),
-            ("[[tickets]]\nrole = \"queen\"\nsecret = \"a b\"", "role queen: byte 1"),
-            ("[[tickets]]\nrole = \"queen\"\nsecret = \"a\"\nsecret_ref = \"env:GPU\"", "more than one secret"),
+            (
+                "[[tickets]]\nrole = \"king\"\nsecret = \"x\"",
+                "`king` is unknown",
+            ),
+            (
+                "[[tickets]]\nrole = \"queen\"\nsecret = \"a b\"",
+                "role queen: byte 1",
+            ),
+            (
+                "[[tickets]]\nrole = \"queen\"\nsecret = \"a\"\nsecret_ref = \"env:GPU\"",
+                "more than one secret",
+            ),
             (
                 "[[tickets]]\nrole = \"worker\"\nsecret = \"a\"\n[[tickets]]\nrole = \"worker-heartbeat\"\nsecret = \"b\"",
                 "more than one secret",

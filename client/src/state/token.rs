@@ -63,8 +63,13 @@ pub fn find_auth_token(
     };
     let path = state.auth_token_path();
     match state.auth_token().map_err(TokenError::State)? {
-        Some(token) => Ok(FoundToken { token, source: TokenSource::File(path) }),
-        None => Err(TokenError::Missing { looked_in: Some(path) }),
+        Some(token) => Ok(FoundToken {
+            token,
+            source: TokenSource::File(path),
+        }),
+        None => Err(TokenError::Missing {
+            looked_in: Some(path),
+        }),
     }
 }
 
@@ -125,22 +130,42 @@ mod tests {
     fn flag_then_variables_then_the_state_directory() {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::at(dir.path());
-        state.write_auth_token(&Secret::new("from-state").unwrap()).unwrap();
+        state
+            .write_auth_token(&Secret::new("from-state").unwrap())
+            .unwrap();
         let both = Environment::of([("COH_AUTH_TOKEN", "first"), ("COHSH_AUTH_TOKEN", "second")]);
-        let second = Environment::of([("COH_AUTH_TOKEN", ""), ("COHSH_AUTH_TOKEN", "env:REAL"), ("REAL", "third")]);
+        let second = Environment::of([
+            ("COH_AUTH_TOKEN", ""),
+            ("COHSH_AUTH_TOKEN", "env:REAL"),
+            ("REAL", "third"),
+        ]);
 
-        assert_eq!(found(Some("flag"), &both, &state), ("flag".into(), TokenSource::Flag));
-        assert_eq!(found(None, &both, &state), ("first".into(), TokenSource::Variable("COH_AUTH_TOKEN")));
-        assert_eq!(found(None, &second, &state), ("third".into(), TokenSource::Variable("COHSH_AUTH_TOKEN")));
+        assert_eq!(
+            found(Some("flag"), &both, &state),
+            ("flag".into(), TokenSource::Flag)
+        );
+        assert_eq!(
+            found(None, &both, &state),
+            ("first".into(), TokenSource::Variable("COH_AUTH_TOKEN"))
+        );
+        assert_eq!(
+            found(None, &second, &state),
+            ("third".into(), TokenSource::Variable("COHSH_AUTH_TOKEN"))
+        );
         let file = TokenSource::File(state.auth_token_path());
-        assert_eq!(found(None, &Environment::empty(), &state), ("from-state".into(), file));
+        assert_eq!(
+            found(None, &Environment::empty(), &state),
+            ("from-state".into(), file)
+        );
     }
 
     #[test]
     fn a_source_that_is_there_but_unusable_ends_the_search() {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::at(dir.path());
-        state.write_auth_token(&Secret::new("from-state").unwrap()).unwrap();
+        state
+            .write_auth_token(&Secret::new("from-state").unwrap())
+            .unwrap();
         let err = find_auth_token(Some("env:NOPE"), &Environment::empty(), Some(&state)).unwrap_err();
         assert!(err.to_string().contains("--auth-token"), "{err}");
         assert!(err.to_string().contains("NOPE is not set"), "{err}");
@@ -150,7 +175,9 @@ mod tests {
     fn with_none_the_message_names_every_place() {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::at(dir.path());
-        let err = find_auth_token(None, &Environment::empty(), Some(&state)).unwrap_err().to_string();
+        let err = find_auth_token(None, &Environment::empty(), Some(&state))
+            .unwrap_err()
+            .to_string();
         for part in ["--auth-token", "COH_AUTH_TOKEN", "auth-token"] {
             assert!(err.contains(part), "{err}");
         }
