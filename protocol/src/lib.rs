@@ -1,10 +1,15 @@
 //! What both sides of the wire agree on: console grammar, tickets, roles, records.
+//!
+#![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]
 
 #[cfg(test)]
 extern crate std;
 
+pub mod ack;
+pub mod b64;
+pub mod chunk;
 pub mod command;
 pub mod control;
 pub mod frame;
@@ -15,5 +20,9 @@ pub mod line;
 pub mod path;
 pub mod refusal;
 pub mod role;
+pub mod secret;
+pub mod shard;
+pub mod summary;
+pub mod telemetry;
 pub mod ticket;
 pub mod worker;
