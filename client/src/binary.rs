@@ -1,38 +1,35 @@
 //! Binary files over a console of text lines.
 //!
-//! Answers for the `b64:` lines that the console makes of a binary file: each line is decoded by itself or all are
-//! joined first, whichever the server meant. Never guesses about a line without the mark.
+//! Answers for the `b64:` lines that the console makes of a binary file. Never guesses about a line without the mark.
 
 use core::fmt;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use protocol::b64::{self, B64Error};
 
-/// The mark of an encoded line.
-pub const MARK: &str = "b64:";
-
-/// Whether these lines are a binary file: there are some, and all have the mark.
+/// Whether these lines are a binary file: there are some, and all are marked.
 pub fn is_binary(lines: &[String]) -> bool {
-    !lines.is_empty() && lines.iter().all(|line| line.starts_with(MARK))
+    !lines.is_empty() && lines.iter().all(|line| line.starts_with(b64::PREFIX))
 }
 
 /// The bytes that `lines` carry. No line gives no bytes.
 ///
-/// The digits of all lines are joined before they are decoded: a server may cut the text anywhere. Where every line is
-/// padded by itself, the padding inside ends one part and the next digit begins another.
+/// The digits of all lines are joined before they are decoded, since a server may cut them anywhere. Where every line
+/// is padded by itself, the padding ends one part and the next line begins another.
 pub fn decode(lines: &[String]) -> Result<Vec<u8>, BinaryError> {
     let mut bytes = Vec::new();
     let mut digits = String::new();
     for (i, line) in lines.iter().enumerate() {
-        let Some(part) = line.strip_prefix(MARK) else {
-            return Err(BinaryError::NotMarked { line: i + 1 });
-        };
+        let number = i + 1;
+        let part = line
+            .strip_prefix(b64::PREFIX)
+            .ok_or(BinaryError::NotMarked { line: number })?;
         digits.push_str(part);
-        if part.ends_with('=') || i + 1 == lines.len() {
-            let decoded = STANDARD
-                .decode(&digits)
-                .map_err(|_| BinaryError::NotBase64 { line: i + 1 })?;
-            bytes.extend_from_slice(&decoded);
+        if part.ends_with('=') || number == lines.len() {
+            let start = bytes.len();
+            bytes.resize(start + digits.len(), 0);
+            let decoded = b64::decode(&digits, &mut bytes[start..]).map(<[u8]>::len);
+            let len = decoded.map_err(|why| BinaryError::NotBase64 { line: number, why })?;
+            bytes.truncate(start + len);
             digits.clear();
         }
     }
@@ -47,10 +44,12 @@ pub enum BinaryError {
         /// The line.
         line: usize,
     },
-    /// The digits up to this line are no standard, padded base64.
+    /// The digits up to this line are no base64.
     NotBase64 {
         /// The line.
         line: usize,
+        /// What is wrong with them.
+        why: B64Error,
     },
 }
 
@@ -58,14 +57,13 @@ impl fmt::Display for BinaryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotMarked { line } => {
-                write!(f, "line {line} does not begin with {MARK}; read the file as text")
-            }
-            Self::NotBase64 { line } => {
                 write!(
                     f,
-                    "the text up to line {line} is not padded base64 of the standard alphabet; read it again"
+                    "line {line} does not begin with {}; read the file as text",
+                    b64::PREFIX
                 )
             }
+            Self::NotBase64 { line, why } => write!(f, "up to line {line}: {why}"),
         }
     }
 }
@@ -91,29 +89,29 @@ mod tests {
 
     #[test]
     fn mistakes_name_their_line() {
+        let malformed = BinaryError::NotBase64 {
+            line: 2,
+            why: B64Error::Malformed,
+        };
         assert_eq!(
             decode(&lines(&["b64:aGVs", "bG8="])),
             Err(BinaryError::NotMarked { line: 2 })
         );
-        assert_eq!(
-            decode(&lines(&["b64:aGVs", "b64:b*8="])),
-            Err(BinaryError::NotBase64 { line: 2 })
-        );
+        assert_eq!(decode(&lines(&["b64:aGVs", "b64:b*8="])), Err(malformed));
         assert!(!is_binary(&lines(&["b64:aGVs", "text"])));
         assert!(!is_binary(&[]));
     }
 
     proptest! {
         #[test]
-        fn any_cut_is_put_together(bytes: Vec<u8>, width in 1usize..300) {
-            let text = STANDARD.encode(&bytes);
-            let cut: Vec<String> = text
-                .as_bytes()
-                .chunks(width)
-                // A cut between two padding characters is one that no server makes: it cuts at digits.
-                .map(|c| format!("{MARK}{}", String::from_utf8_lossy(c)))
-                .collect();
-            prop_assume!(!cut.iter().any(|c| c == "b64:="));
+        fn digits_may_be_cut_anywhere_but_in_the_padding(bytes: Vec<u8>, width in 1usize..300) {
+            let text = b64::Digits(&bytes).to_string();
+            let (digits, padding) = text.split_at(text.trim_end_matches('=').len());
+            let cut = digits.as_bytes().chunks(width);
+            let mut cut: Vec<_> = cut.map(|c| format!("{}{}", b64::PREFIX, String::from_utf8_lossy(c))).collect();
+            if let Some(last) = cut.last_mut() {
+                last.push_str(padding);
+            }
             prop_assert_eq!(decode(&cut).unwrap(), bytes);
         }
     }

@@ -21,6 +21,11 @@ pub enum Error {
     Request(RequestError),
     /// The request to the queen cannot be written. Nothing was sent.
     Control(ControlError),
+    /// The auth token is one that everybody knows, and the hive is not on this machine. Nothing was sent.
+    PlaceholderToken {
+        /// The host that was meant.
+        host: String,
+    },
     /// The ticket cannot work, which was found out before anything was sent.
     Ticket(TicketError),
     /// No TCP connection to the hive could be made.
@@ -95,6 +100,12 @@ impl fmt::Display for Error {
         match self {
             Self::Request(why) => write!(f, "{why}"),
             Self::Control(why) => write!(f, "{why}"),
+            Self::PlaceholderToken { host } => {
+                write!(
+                    f,
+                    "the auth token is a well-known placeholder, which is not sent to {host}; give a real one"
+                )
+            }
             Self::Ticket(why) => write!(f, "{why}"),
             Self::Unreachable { address, why, tries } => {
                 write!(

@@ -8,7 +8,9 @@
 
 use core::fmt;
 
-use crate::records::{RecordError, Records};
+use protocol::ack::END;
+use protocol::chunk::{self, ChunkError, Reassembler};
+
 use crate::reply::{Ack, Reply};
 use crate::request::{Request, Shape};
 
@@ -20,7 +22,8 @@ pub struct Exchange<'a> {
     lines: Vec<String>,
     bytes: usize,
     max_bytes: usize,
-    records: Records,
+    // From the first line of a C1 group on. Most answers have none.
+    groups: Option<Box<Reassembler>>,
 }
 
 /// Whether an answer is complete.
@@ -41,7 +44,7 @@ impl<'a> Exchange<'a> {
             lines: Vec::new(),
             bytes: 0,
             max_bytes,
-            records: Records::new(),
+            groups: None,
         }
     }
 
@@ -103,11 +106,23 @@ impl<'a> Exchange<'a> {
         if self.is_fenced() {
             return self.keep(line.to_owned());
         }
-        if line == "END" {
-            self.records.finish().map_err(ProtocolError::Record)?;
-            return Ok(Progress::Complete);
+        if line == END {
+            let finished = self.groups.as_ref().map_or(Ok(()), |groups| groups.finish());
+            return finished
+                .map(|()| Progress::Complete)
+                .map_err(ProtocolError::Record);
         }
-        match self.records.line(line).map_err(ProtocolError::Record)? {
+        if line.starts_with(chunk::PREFIX) {
+            self.groups.get_or_insert_default();
+        }
+        let record = match &mut self.groups {
+            Some(groups) => groups
+                .push(line)
+                .map_err(ProtocolError::Record)?
+                .map(str::to_owned),
+            None => Some(line.to_owned()),
+        };
+        match record {
             Some(record) => self.keep(record),
             None => Ok(Progress::Open),
         }
@@ -160,7 +175,7 @@ pub enum ProtocolError {
     /// A frame that no client accepts.
     Frame(protocol::frame::FrameError),
     /// A long record that does not fit together.
-    Record(RecordError),
+    Record(ChunkError),
     /// An answer longer than the session keeps.
     TooLong {
         /// The session's limit, bytes.
@@ -182,3 +197,96 @@ impl fmt::Display for ProtocolError {
 }
 
 impl std::error::Error for ProtocolError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Feeds `lines`; gives the reply and how many lines it took.
+    fn answer(command: &str, lines: &[&str]) -> Option<(Reply, usize)> {
+        let request = Request::new(command).unwrap();
+        let (mut exchange, mut pongs) = (Exchange::new(&request, 10_000), Pongs::default());
+        for (i, line) in lines.iter().enumerate() {
+            if exchange.line(line, &mut pongs).unwrap() == Progress::Complete {
+                return Some((exchange.finish().unwrap(), i + 1));
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn where_answers_end() {
+        for (command, lines, taken) in [
+            ("PING", &["OK PING reply=pong", "PONG"][..], Some(1)),
+            ("LS /", &["OK LS path=/ entries=1", "a", "END"], Some(3)),
+            ("LS /", &["ERR LS reason=policy", "x"], Some(1)),
+            ("LS /", &["OK LS path=/ entries=1", "a"], None),
+            ("ls /", &["ok ls", "OK ls path=/", "END"], Some(3)),
+            ("ECHO /f x", &["OK ECHO path=/f bytes=1"], Some(1)),
+            (
+                "ECHO /f x",
+                &["ERR PARSE reason=policy detail=empty command"],
+                Some(1),
+            ),
+            ("ECHO /f x", &["ERR FRAME reason=invalid-length"], Some(1)),
+            (
+                "ECHO /f x",
+                &["OK PARSE", "ERR LS reason=policy", "END", "text"],
+                None,
+            ),
+            ("ECHO /f x", &["ERR"], Some(1)),
+            ("ECHO /f x", &["ERR reason=policy"], Some(1)),
+            (
+                "MEM",
+                &["OK MEM", "[mem] x", "OK PING reply=pong", "PONG"],
+                Some(3),
+            ),
+            ("x", &["ERR PARSE reason=policy", "OK PING reply=pong"], Some(2)),
+            ("bi", &["OK BOOTINFO", "[bi]", "OK PING"], Some(3)),
+        ] {
+            assert_eq!(
+                answer(command, lines).map(|(_, taken)| taken),
+                taken,
+                "{command}: {lines:?}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn content_comes_through_whatever_is_strewn_between(
+            content in prop::collection::vec("[a-z]{0,4}", 0..8),
+            strewn in prop::collection::vec((0usize..9, "(OK|ERR) (LS|ECHO|QUIT)( [a-z]{1,4})?"), 0..6),
+        ) {
+            let mut lines: Vec<&str> = content.iter().map(String::as_str).collect();
+            for (at, line) in &strewn {
+                lines.insert((*at).min(lines.len()), line);
+            }
+            lines.insert(0, "OK CAT path=/f data=x");
+            lines.push("END");
+            let (reply, taken) = answer("CAT /f", &lines).unwrap();
+            prop_assert_eq!(reply.lines, content);
+            prop_assert_eq!(taken, lines.len());
+        }
+
+        #[test]
+        fn any_lines_give_an_answer_an_error_or_nothing(
+            command in "(LS|PING|HELP|ECHO) /f x",
+            lines in prop::collection::vec("(OK |ERR |C1:|END|PONG)?(PING|LS|PARSE)?\\PC{0,9}", 0..20),
+        ) {
+            let request = Request::new(command).unwrap();
+            let (mut exchange, mut pongs) = (Exchange::new(&request, 50), Pongs::default());
+            for line in &lines {
+                match exchange.line(line, &mut pongs) {
+                    Ok(Progress::Open) => {}
+                    Ok(Progress::Complete) => {
+                        prop_assert!(exchange.finish().is_some());
+                        break;
+                    }
+                    Err(_) => break,
+                }
+            }
+        }
+    }
+}

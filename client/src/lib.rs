@@ -13,7 +13,6 @@ mod error;
 pub mod exchange;
 mod link;
 mod options;
-mod records;
 mod reply;
 mod request;
 mod session;
@@ -22,7 +21,6 @@ mod target;
 
 pub use error::{Error, Stage, TicketError};
 pub use options::{Options, Resend};
-pub use records::RecordError;
 pub use reply::{Ack, Refusal, Reply};
 pub use request::{Request, RequestError, Shape};
 pub use session::{QUEEN_CTL, QUEEN_LOG, Session, connect, content};

@@ -176,7 +176,7 @@ impl Link {
             let mut input = &self.buffer[self.unread.clone()];
             let event = self.decoder.next(&mut input);
             let outcome = match event {
-                Some(Event::Line(line)) => Some(Ok(line.trim_end_matches(['\r', '\n']).to_owned())),
+                Some(Event::Line(line)) => Some(Ok(without_line_end(line).to_owned())),
                 Some(Event::Broken(why)) => Some(Err(Failure::Protocol(ProtocolError::Frame(why)))),
                 // Only servers skip frames.
                 Some(Event::TooLong) => None,
@@ -206,4 +206,10 @@ impl Link {
             Err(_) => Err(Failure::Silent(silence)),
         }
     }
+}
+
+/// Some servers send a line's end with it. A carriage return alone is content.
+fn without_line_end(line: &str) -> &str {
+    line.strip_suffix('\n')
+        .map_or(line, |line| line.strip_suffix('\r').unwrap_or(line))
 }

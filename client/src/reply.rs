@@ -94,10 +94,6 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(crate) fn new(ack: Ack) -> Self {
-        Self { ack }
-    }
-
     /// The whole `ERR` line.
     pub fn ack(&self) -> &Ack {
         &self.ack
@@ -150,6 +146,11 @@ mod tests {
         assert_eq!((refusal.reason(), refusal.detail()), ("policy", "invalid-path"));
         assert_eq!(refusal.ack().tail_field("error"), Some("invalid path"));
         assert!(!refusal.is_busy());
-        assert!(Refusal::new(Ack::new("ERR LS reason=busy detail=unavailable")).is_busy());
+        assert!(
+            Refusal {
+                ack: Ack::new("ERR LS reason=busy detail=unavailable")
+            }
+            .is_busy()
+        );
     }
 }

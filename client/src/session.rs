@@ -41,7 +41,7 @@ pub struct Session {
 ///
 /// Must be called within a tokio runtime, on which a task then owns the connection.
 pub async fn connect(target: Target, options: Options) -> Result<Session, Error> {
-    target.check_ticket().map_err(Error::Ticket)?;
+    target.check()?;
     let reconnects = Arc::new(AtomicU64::new(0));
     let resend = options.resend;
     let (driver, attached) = Driver::connect(target, options, Arc::clone(&reconnects)).await?;

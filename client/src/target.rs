@@ -3,10 +3,12 @@
 //! Answers for everything that AUTH and ATTACH need, and for finding out before anything is sent that a ticket cannot
 //! work. Never verifies a ticket: only the hive has the keys.
 
+use std::net::IpAddr;
+
 use protocol::role::Role;
 use protocol::ticket::SealedTicket;
 
-use crate::error::TicketError;
+use crate::error::{Error, TicketError};
 use crate::request::{Request, RequestError};
 use crate::state::Secret;
 
@@ -35,6 +37,16 @@ impl Target {
             role: Role::Queen,
             ticket: None,
         }
+    }
+
+    /// Whether connecting can work at all. A token that everybody knows is not sent over a network.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.auth_token.is_placeholder() && !is_loopback(&self.host) {
+            return Err(Error::PlaceholderToken {
+                host: self.host.clone(),
+            });
+        }
+        self.check_ticket().map_err(Error::Ticket)
     }
 
     /// Whether the ticket can work: workers need one, it must be for the role, and a worker's must name a subject.
@@ -69,4 +81,8 @@ impl Target {
             self.ticket.as_deref().unwrap_or("")
         ))
     }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

@@ -565,3 +565,54 @@ async fn requests_can_be_made_beforehand() {
     let verbs: Vec<_> = replies.iter().map(|r| (r.ack.verb(), r.ack.is_ok())).collect();
     assert_eq!(verbs, [("LS", true), ("PING", true), ("CAT", false)]);
 }
+
+#[tokio::test]
+async fn long_and_ambiguous_records_are_put_together_and_verified() {
+    let record = "END of a long story ".repeat(30);
+    let group: Vec<String> = protocol::chunk::Group::of(&record)
+        .unwrap()
+        .map(|c| c.to_string())
+        .collect();
+    let (good, mut bad) = (group.clone(), group);
+    assert!(bad.len() > 2);
+    let last = bad.last_mut().unwrap();
+    last.pop();
+    last.push('!');
+    let fake = Fake::with(move |_, line| {
+        let (chunks, rest) = match line {
+            "CAT /good" => (&good[..], "END"),
+            "CAT /forged" => (&bad[..], "END"),
+            "CAT /short" => (&good[..1], "END"),
+            _ => return None,
+        };
+        let mut acts = vec![say("OK CAT path=/x data="), say("plain")];
+        acts.extend(chunks.iter().map(say));
+        acts.push(say(rest));
+        Some(acts)
+    })
+    .await;
+    let session = session(&fake).await;
+    assert_eq!(session.cat("/good").await.unwrap(), ["plain".to_owned(), record]);
+    for path in ["/forged", "/short"] {
+        let err = session.cat(path).await.unwrap_err();
+        assert!(
+            matches!(err, Error::Protocol(_)) && err.to_string().contains("read the file again"),
+            "{err}"
+        );
+    }
+    session.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_placeholder_token_stays_on_this_machine() {
+    let far = Target::queen("192.0.2.1", 31337, Secret::new("ChangeMe").unwrap());
+    assert!(matches!(far.check().unwrap_err(), Error::PlaceholderToken { .. }));
+    for host in ["localhost", "127.0.0.1", "::1"] {
+        Target {
+            host: host.into(),
+            ..far.clone()
+        }
+        .check()
+        .unwrap();
+    }
+}

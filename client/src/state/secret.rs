@@ -9,6 +9,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use protocol::secret::{TokenError, check_auth_token, is_placeholder};
+
 use super::env::Environment;
 
 /// Longest secret, bytes: an `AUTH` line with a longer one is not read by a hive.
@@ -22,21 +24,24 @@ const MAX_NAME_BYTES: usize = 128;
 pub struct Secret(String);
 
 impl Secret {
-    /// Checks `text`: 1 to [`MAX_SECRET_BYTES`] bytes of printable ASCII without spaces.
-    ///
-    /// Spaces and control characters are refused because the console's `AUTH <token>` line cannot carry them.
+    /// Checks `text`: 1 to [`MAX_SECRET_BYTES`] visible ASCII characters, which is what the console's `AUTH <token>`
+    /// line can carry.
     pub fn new(text: impl Into<String>) -> Result<Self, SecretError> {
         let text = text.into();
-        if text.is_empty() {
-            return Err(SecretError::Empty);
+        match check_auth_token(&text) {
+            Ok(()) => Ok(Self(text)),
+            Err(TokenError::Empty) => Err(SecretError::Empty),
+            Err(TokenError::TooLong) => Err(SecretError::TooLong { len: text.len() }),
+            Err(TokenError::Malformed) => {
+                let at = text.bytes().position(|b| !b.is_ascii_graphic()).unwrap_or(0);
+                Err(SecretError::BadByte { at })
+            }
         }
-        if text.len() > MAX_SECRET_BYTES {
-            return Err(SecretError::TooLong { len: text.len() });
-        }
-        match text.bytes().position(|b| !b.is_ascii_graphic()) {
-            Some(at) => Err(SecretError::BadByte { at }),
-            None => Ok(Self(text)),
-        }
+    }
+
+    /// Whether it is one that everybody knows from examples and defaults.
+    pub fn is_placeholder(&self) -> bool {
+        is_placeholder(&self.0)
     }
 
     /// Takes a value as an operator gives it: the secret itself, `env:NAME` or `file:/abs/path`.
