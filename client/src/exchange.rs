@@ -266,7 +266,7 @@ mod tests {
             lines.insert(0, "OK CAT path=/f data=x");
             lines.push("END");
             let (reply, taken) = answer("CAT /f", &lines).unwrap();
-            prop_assert_eq!(reply.lines, content);
+            prop_assert_eq!(&reply.lines, &content);
             prop_assert_eq!(taken, lines.len());
         }
 
