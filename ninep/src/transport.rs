@@ -67,3 +67,19 @@ impl<C: Transport + ?Sized> Transport for Rc<C> {
         (**self).close();
     }
 }
+
+/// A link's connection: one incarnation of both sides. A fresh one needs a fresh
+/// server session and a fresh client.
+impl Transport for runtime::link::Connection {
+    async fn recv(&self, buf: &mut [u8]) -> Result<usize, Closed> {
+        self.recv(buf).await.map_err(|_| Closed)
+    }
+
+    async fn send(&self, frame: &[u8]) -> Result<(), Closed> {
+        self.send(frame).await.map_err(|_| Closed)
+    }
+
+    fn close(&self) {
+        self.close();
+    }
+}
