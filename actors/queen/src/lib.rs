@@ -1,1 +1,143 @@
-//! Authority: lifecycle, workers, leases.
+#![doc = include_str!("../README.md")]
+//!
+//! # This crate
+//!
+//! [`spawn`] puts the queen's tasks into a domain. The modules, from what is remembered to who is told: `record` and
+//! `state` (what), `ledger` (journal first), `workers` and `audit` (what the peers still have to hear), `control`
+//! (what operators ask), `tree` (the files), `door` and `heart` (the two peers), `watch` (time and supervision).
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod audit;
+mod bell;
+mod config;
+mod control;
+mod door;
+mod heart;
+mod ledger;
+mod peer;
+mod queen;
+mod record;
+mod state;
+mod tree;
+mod watch;
+mod workers;
+
+use alloc::rc::Rc;
+use core::fmt;
+
+use ninep::{Server, ServerConfig};
+use runtime::Context;
+use runtime::executor::SpawnError;
+use runtime::journal::{JournalError, Recovery};
+use runtime::link::Link;
+use runtime::region::Region;
+
+pub use config::Config;
+
+use crate::ledger::Ledger;
+use crate::queen::Queen;
+use crate::tree::Tree;
+
+/// The link on which NineDoor forwards requests; the queen is its server.
+pub const DOOR_SERVER_LINK: &str = "ninedoor-queen";
+/// The link on which the queen is NineDoor's client.
+pub const DOOR_CLIENT_LINK: &str = "queen-ninedoor";
+/// The link on which the queen is the worker domain's client.
+pub const HEART_LINK: &str = "queen-worker-heart";
+/// The region of the queen's journal.
+pub const JOURNAL_REGION: &str = "journal";
+
+/// Why the queen did not start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartError {
+    /// The region cannot hold all that the configuration lets her remember.
+    Region {
+        /// Its size in bytes.
+        bytes: usize,
+        /// [`Config::journal_bytes`].
+        needed: usize,
+    },
+    /// The journal would not take the boot.
+    Journal(JournalError),
+    /// The domain has no room for her five tasks.
+    Tasks(SpawnError),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Region { bytes, needed } => {
+                write!(
+                    f,
+                    "the queen's journal has {bytes} bytes; her limits need {needed}"
+                )
+            }
+            StartError::Journal(error) => error.fmt(f),
+            StartError::Tasks(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for StartError {}
+
+impl From<SpawnError> for StartError {
+    fn from(error: SpawnError) -> StartError {
+        StartError::Tasks(error)
+    }
+}
+
+/// Opens the journal, completes the boot, and spawns the queen's tasks. Links that the topology does not have are
+/// done without; without the region nothing outlives a restart.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn spawn(ctx: &Context, config: Config) -> Result<Recovery, StartError> {
+    let needed = config.journal_bytes();
+    let region = ctx
+        .region(JOURNAL_REGION)
+        .unwrap_or_else(|| Region::in_memory(needed));
+    if region.len() < needed {
+        return Err(StartError::Region {
+            bytes: region.len(),
+            needed,
+        });
+    }
+    let (mut ledger, recovery) = Ledger::open(region, config.max_live_workers, config.audit_lines);
+    ledger
+        .boot(recovery, ctx.unix_ms())
+        .map_err(StartError::Journal)?;
+    let queen = Rc::new(Queen::new(ctx.clone(), config, ledger));
+    if let Some(link) = ctx.link(DOOR_SERVER_LINK) {
+        ctx.spawn(serve(queen.clone(), link))?;
+    }
+    if let Some(link) = ctx.link(DOOR_CLIENT_LINK) {
+        ctx.spawn(door::run(queen.clone(), link))?;
+    }
+    if let Some(link) = ctx.link(HEART_LINK) {
+        ctx.spawn(heart::run(queen.clone(), link))?;
+    }
+    if let Some(page) = ctx.supervision() {
+        ctx.spawn(watch::escalations(queen.clone(), page))?;
+    }
+    ctx.spawn(watch::expiries(queen))?;
+    Ok(recovery)
+}
+
+async fn serve(queen: Rc<Queen>, link: Link) {
+    let config = ServerConfig {
+        msize: link.frame_bytes() as u32,
+        ..ServerConfig::default()
+    };
+    let server = Server::new(Tree::new(queen), config);
+    loop {
+        let connection = link.connect().await;
+        server.serve(&connection).await;
+        // A client that broke the protocol has to begin again.
+        ninep::Transport::close(&connection);
+    }
+}

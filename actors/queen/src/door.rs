@@ -1,0 +1,170 @@
+//! The queen as a client of NineDoor: workers' files and the log.
+//!
+//! Answers for telling NineDoor, after every reconnect and after every change, which workers there are, and for
+//! delivering audit lines in order. What was not delivered before a connection broke is delivered on the next.
+//!
+//! Never answers anybody: operations wait for what this task notes in the ledger.
+
+use alloc::rc::Rc;
+use core::convert::Infallible;
+use core::pin::pin;
+
+use futures::future::{Either, select};
+use heapless::Vec;
+use ninep::{Client, ClientConfig, Fid, OpenFlags, Transport};
+use protocol::refusal::{Reason, Refusal};
+use protocol::role::QUEEN_ACTOR;
+use runtime::link::Link;
+
+use crate::audit::Line;
+use crate::ledger::line;
+use crate::peer::{SessionError, append, disown, take};
+use crate::queen::Queen;
+use crate::record::Change;
+use crate::workers::{Peer, Step, WorkerId, number_of};
+
+/// Unknown workers that one pass over a listing takes note of; there are more passes.
+const STRANGERS: usize = 16;
+
+/// What to do next.
+enum Task {
+    Worker(Step),
+    Tell(u64, Line),
+}
+
+/// Keeps a session with NineDoor, for as long as the domain lives.
+pub(crate) async fn run(queen: Rc<Queen>, link: Link) {
+    loop {
+        let connection = link.connect().await;
+        let client = Client::new(connection, client_config(&link));
+        let outcome = {
+            let session = pin!(session(&queen, &client));
+            match select(pin!(client.run()), session).await {
+                Either::Left((error, _)) => error.into(),
+                Either::Right((Err(error), _)) => error,
+            }
+        };
+        client.close();
+        queen.change(|ledger| ledger.state.workers.peer_down(Peer::Door));
+        if outcome != SessionError::Client(ninep::ClientError::Closed) {
+            queen.ctx.sleep(queen.config.retry_pause).await;
+        }
+    }
+}
+
+/// Bounds of the queen's clients: a handful of files, one request at a time and one that blocks.
+pub(crate) fn client_config(link: &Link) -> ClientConfig {
+    ClientConfig {
+        msize: link.frame_bytes() as u32,
+        fids: 8,
+        tags: 4,
+        waiters: 4,
+    }
+}
+
+async fn session<C: Transport>(queen: &Queen, client: &Client<C>) -> Result<Infallible, SessionError> {
+    let append_only = OpenFlags::WRONLY | OpenFlags::APPEND;
+    client.version().await?;
+    let root = client.attach(QUEEN_ACTOR, "").await?;
+    let ctl = client.walk_open(&root, &["worker", "ctl"], append_only).await?;
+    let log = client
+        .walk_open(&root, &["log", "queen.log"], append_only)
+        .await?;
+    disown_strangers(queen, client, &root, &ctl).await?;
+    queen.change(|ledger| ledger.state.workers.peer_up(Peer::Door));
+    loop {
+        match queen.until(|ledger| next(&ledger.state)).await {
+            Task::Worker(step) => take(queen, client, &ctl, Peer::Door, step).await?,
+            Task::Tell(number, line) => tell(queen, client, &log, number, &line).await?,
+        }
+    }
+}
+
+fn next(state: &crate::state::State) -> Option<Task> {
+    let step = state.workers.step(Peer::Door).map(Task::Worker);
+    step.or_else(|| {
+        state
+            .audit
+            .oldest()
+            .map(|(number, line)| Task::Tell(number, line.clone()))
+    })
+}
+
+/// Ends the workers that NineDoor has and this queen does not know: they are from a life that she has forgotten.
+async fn disown_strangers<C: Transport>(
+    queen: &Queen,
+    client: &Client<C>,
+    root: &Fid,
+    ctl: &Fid,
+) -> Result<(), SessionError> {
+    loop {
+        let directory = client.walk_open(root, &["worker"], OpenFlags::RDONLY).await?;
+        let mut strangers: Vec<WorkerId, STRANGERS> = Vec::new();
+        let mut offset = 0;
+        loop {
+            let mut last = offset;
+            let visit = |entry: ninep::DirEntry<'_>| {
+                last = entry.next;
+                let Some(number) = number_of(entry.name.as_str()) else {
+                    return;
+                };
+                let known = queen.look(|ledger| ledger.state.workers.spec(number).is_some());
+                if let (false, Ok(id)) = (known, WorkerId::try_from(entry.name.as_str())) {
+                    // What finds no place is found again by the next pass.
+                    let _ = strangers.push(id);
+                }
+            };
+            if client.readdir(&directory, offset, visit).await? == 0 {
+                break;
+            }
+            offset = last;
+        }
+        client.clunk(directory).await?;
+        for id in &strangers {
+            disown(client, ctl, Peer::Door, id).await?;
+            if let Some(number) =
+                number_of(id).filter(|number| *number >= queen.look(|ledger| ledger.state.next))
+            {
+                // She has forgotten that number as well; it is not given a second time.
+                queen.commit(
+                    Some(Change::Next {
+                        number: number.saturating_add(1),
+                    }),
+                    None,
+                )?;
+            }
+        }
+        if !strangers.is_full() {
+            return Ok(());
+        }
+    }
+}
+
+/// Delivers one audit line.
+async fn tell<C: Transport>(
+    queen: &Queen,
+    client: &Client<C>,
+    log: &Fid,
+    number: u64,
+    text: &str,
+) -> Result<(), SessionError> {
+    if let Err(errno) = append(client, log, text).await? {
+        let refusal = Refusal::from_errno(errno.raw());
+        if refusal.reason() != Reason::Policy {
+            queen.ctx.sleep(queen.config.retry_pause).await;
+            return Ok(());
+        }
+        // A line that is refused for what it is would keep all others waiting.
+        queen.change(|ledger| ledger.state.audit.lose());
+    }
+    queen.commit(
+        Some(Change::Delivered {
+            next: number.saturating_add(1),
+        }),
+        None,
+    )?;
+    if let Some(lost) = queen.change(|ledger| ledger.state.audit.take_lost()) {
+        queen.commit(None, Some(&line(format_args!("audit lost lines={lost}"))))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! What the queen's tasks share.
+//!
+//! Answers for changing the ledger and telling everybody who waits, for waiting with a bound, and for the audit line
+//! of an operation. A task never holds the ledger while it waits.
+//!
+//! Never speaks 9P, never decides.
+
+use core::cell::RefCell;
+use core::fmt;
+use core::time::Duration;
+
+use protocol::refusal::{Reason, Refusal};
+use protocol::worker::EndReason;
+use runtime::Context;
+use runtime::counters::Refused;
+
+use crate::bell::Bell;
+use crate::config::Config;
+use crate::ledger::{CommitError, Ledger, line};
+use crate::record::{Budget, Change};
+use crate::workers::{Peer, Step, id_of};
+
+/// The queen of one domain.
+pub(crate) struct Queen {
+    pub(crate) ctx: Context,
+    pub(crate) config: Config,
+    ledger: RefCell<Ledger>,
+    pub(crate) bell: Bell,
+}
+
+impl Queen {
+    pub(crate) fn new(ctx: Context, config: Config, ledger: Ledger) -> Queen {
+        Queen {
+            ctx,
+            config,
+            ledger: RefCell::new(ledger),
+            bell: Bell::new(),
+        }
+    }
+
+    /// Looks at the ledger.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Ledger) -> T) -> T {
+        look(&self.ledger.borrow())
+    }
+
+    /// Commits a change and tells everybody.
+    pub(crate) fn commit(
+        &self,
+        change: Option<Change<'_>>,
+        line: Option<&str>,
+    ) -> Result<Option<u64>, CommitError> {
+        self.change(|ledger| ledger.commit(change, line))
+    }
+
+    /// Changes the ledger and tells everybody.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Ledger) -> T) -> T {
+        let changed = change(&mut self.ledger.borrow_mut());
+        self.bell.ring();
+        changed
+    }
+
+    /// Waits until the ledger shows something.
+    pub(crate) async fn until<T>(&self, mut look: impl FnMut(&Ledger) -> Option<T>) -> T {
+        self.bell.until(|| look(&self.ledger.borrow())).await
+    }
+
+    /// As [`until`](Self::until), for at most that long.
+    pub(crate) async fn within<T>(
+        &self,
+        time: Duration,
+        look: impl FnMut(&Ledger) -> Option<T>,
+    ) -> Option<T> {
+        self.ctx.timeout(time, self.until(look)).await.ok()
+    }
+
+    /// Whether an operation may begin: it must be possible to write its audit line.
+    pub(crate) fn may_operate(&self) -> Result<(), Refusal> {
+        if self.look(|ledger| ledger.state.audit.has_room()) {
+            Ok(())
+        } else {
+            Err(Refusal::OwnerDown)
+        }
+    }
+
+    /// Says something in the log that changes nothing. Without room for it, it is counted as lost.
+    pub(crate) fn note(&self, text: fmt::Arguments<'_>) -> Option<u64> {
+        self.change(|ledger| {
+            if !ledger.state.audit.has_room() {
+                ledger.state.audit.lose();
+                return None;
+            }
+            ledger.commit(None, Some(&line(text))).ok().flatten()
+        })
+    }
+
+    /// Waits until the line of that number is in the log, for at most the configured time.
+    pub(crate) async fn told(&self, line: Option<u64>) {
+        if let Some(number) = line {
+            let delivered = |ledger: &Ledger| ledger.state.audit.is_delivered(number).then_some(());
+            self.within(self.config.audit_timeout, delivered).await;
+        }
+    }
+
+    /// The budget of a worker whose request states none.
+    pub(crate) fn default_budget(&self) -> Budget {
+        let manifest = Budget {
+            ttl_s: self.config.default_ttl_s,
+            ops: self.config.default_ops,
+        };
+        self.look(|ledger| ledger.state.budget).unwrap_or(manifest)
+    }
+
+    /// Gives up a worker that nobody asked to end.
+    pub(crate) fn revoke(&self, number: u64, reason: EndReason) -> Result<(), CommitError> {
+        let id = id_of(number);
+        let text = line(format_args!("revoked {id} reason={reason}"));
+        self.commit(Some(Change::Gone { number }), Some(&text)).map(drop)
+    }
+
+    /// A worker has ended by itself.
+    pub(crate) fn ended(&self, number: u64, reason: EndReason) -> Result<(), CommitError> {
+        if self.change(|ledger| ledger.state.workers.ended(number, reason)) {
+            self.revoke(number, reason)?;
+            self.change(|ledger| ledger.state.workers.done(Peer::Heart, Step::Unmake(number)));
+        }
+        Ok(())
+    }
+
+    /// Counts a refusal.
+    pub(crate) fn count(&self, refusal: Refusal) {
+        self.ctx.counters().refused(match refusal.reason() {
+            Reason::Busy => Refused::Busy,
+            Reason::Quota => Refused::Quota,
+            Reason::Cut => Refused::Cut,
+            Reason::Policy => Refused::Policy,
+        });
+    }
+}

@@ -1,0 +1,80 @@
+//! What happens without anybody asking: workers' time runs out, the supervisor gives up a child.
+//!
+//! Answers for both being acted on in time, also when they happened while the queen was down.
+//!
+//! Never restarts anything.
+
+use alloc::rc::Rc;
+use core::pin::pin;
+use core::time::Duration;
+
+use futures::future::select;
+use protocol::lifecycle::State as Lifecycle;
+use protocol::worker::EndReason;
+use runtime::supervision::{ChildState, SupervisionView};
+
+use crate::queen::Queen;
+use crate::record::Change;
+use crate::workers::Phase;
+
+/// The longest sleep: wall time may be set while the queen sleeps on another clock.
+const LONGEST_SLEEP: Duration = Duration::from_secs(10);
+
+/// Gives up workers whose time is over.
+pub(crate) async fn expiries(queen: Rc<Queen>) {
+    loop {
+        let next = queen.look(|ledger| {
+            let alive = ledger
+                .state
+                .workers
+                .wanted()
+                .filter(|worker| worker.phase == Phase::Alive);
+            alive
+                .map(|worker| (worker.spec.expires_ms(), worker.spec.number))
+                .min()
+        });
+        let now = queen.ctx.unix_ms();
+        let sleep = match next {
+            Some((expires, number)) if expires <= now => match queen.revoke(number, EndReason::Expired) {
+                Ok(()) => continue,
+                // The journal will not take it; it may after its next compaction.
+                Err(_) => queen.config.retry_pause,
+            },
+            Some((expires, _)) => Duration::from_millis(expires - now).min(LONGEST_SLEEP),
+            None => LONGEST_SLEEP,
+        };
+        select(pin!(queen.ctx.sleep(sleep)), pin!(queen.bell.next())).await;
+    }
+}
+
+/// Moves an ONLINE node to DEGRADED when the supervisor gives up a child.
+pub(crate) async fn escalations(queen: Rc<Queen>, page: SupervisionView) {
+    loop {
+        let down = down(&page);
+        let seen = queen.look(|ledger| ledger.state.down);
+        if down != seen {
+            let now = queen.ctx.unix_ms();
+            let noted = queen.change(|ledger| {
+                if down & !seen != 0 && ledger.state.lifecycle.state == Lifecycle::Online {
+                    ledger.transition(Lifecycle::Degraded, "supervisor-escalation", now)?;
+                }
+                ledger.commit(Some(Change::Down { children: down }), None)
+            });
+            if noted.is_err() {
+                queen.ctx.sleep(queen.config.retry_pause).await;
+                continue;
+            }
+        }
+        page.changed().await;
+    }
+}
+
+/// The children that are down for good, one bit each; there are at most 63 domains.
+fn down(page: &SupervisionView) -> u64 {
+    (0..page.len().min(64))
+        .filter(|index| {
+            page.child(*index)
+                .is_some_and(|child| child.state == ChildState::Down)
+        })
+        .fold(0, |children, index| children | 1 << index)
+}
