@@ -1,26 +1,34 @@
 //! smoltcp for actors: TCP sockets that await.
 #![no_std]
-#![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "tap"), forbid(unsafe_code))]
+#![deny(unsafe_code)]
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, feature = "forward", feature = "tap"))]
 extern crate std;
 
 mod config;
 mod device;
 mod engine;
 mod error;
+#[cfg(feature = "forward")]
+pub mod forward;
+mod link;
 mod listener;
+mod race;
 mod segment;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 mod stack;
 mod stats;
 mod stream;
+#[cfg(feature = "tap")]
+pub mod tap;
 
 pub use config::{FRAME_BYTES, Limits, StackConfig, Timers};
 pub use device::{Blocked, FrameDevice, Incarnation};
 pub use error::{BindError, ConfigError, ConnectError, TcpError};
+pub use link::LinkDevice;
 pub use listener::TcpListener;
 pub use stack::Stack;
 pub use stats::StackStats;

@@ -215,11 +215,17 @@ impl TcpStream {
         drop(self);
     }
 
-    /// Why the connection has failed, if it has.
-    pub fn failure(&self) -> Option<TcpError> {
-        let engine = self.shared.engine.borrow();
-        let closed = engine.table.socket(self.slot).state() == tcp::State::Closed;
-        closed.then(|| engine.table.failure(self.slot))
+    /// Waits until the connection is over, and says why. Takes the place of the reader: do not read meanwhile.
+    pub async fn failed(&self) -> TcpError {
+        poll_fn(|cx| {
+            let mut engine = self.shared.engine.borrow_mut();
+            if engine.table.socket(self.slot).state() == tcp::State::Closed {
+                return Poll::Ready(engine.table.failure(self.slot));
+            }
+            engine.table.socket_mut(self.slot).register_recv_waker(cx.waker());
+            Poll::Pending
+        })
+        .await
     }
 
     /// Waits until a connection request was answered.
