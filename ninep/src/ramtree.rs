@@ -214,7 +214,7 @@ impl FileTree for RamTree {
                 usize::try_from(offset).map_err(|_| Errno::EFBIG)?
             };
             let count = data.len().min(limit.saturating_sub(at));
-            if count == 0 && !data.is_empty() {
+            if count == 0 {
                 return Err(Errno::ENOSPC);
             }
             let end = at.saturating_add(count).max(bytes.len());

@@ -60,21 +60,19 @@ impl Feed {
     /// Returns why the connection is over, if it is. A frame longer than twice
     /// [`MAX_MSIZE`](crate::codec::MAX_MSIZE) is cut.
     pub fn frame(&mut self, frame: &[u8], visit: impl FnMut(&[u8])) -> Option<Ended> {
-        let frame = frame.get(..FRAME_BYTES).unwrap_or(frame);
-        let _closed = self.client.try_send(frame);
-        self.woken.0.store(true, Ordering::Release);
-        self.settle(visit)
+        let _closed = self.client.try_send(frame.get(..FRAME_BYTES).unwrap_or(frame));
+        self.wake(visit)
     }
 
-    /// Closes the client's side and lets the server end.
+    /// Closes the client's side and lets the server end, if its clunks do not wait.
     pub fn close(&mut self) -> Option<Ended> {
         self.client.close();
-        self.woken.0.store(true, Ordering::Release);
-        self.settle(|_| {})
+        self.wake(|_| {})
     }
 
-    /// Polls the server until it waits, and passes its answers to `visit`.
-    pub fn settle(&mut self, mut visit: impl FnMut(&[u8])) -> Option<Ended> {
+    /// Lets the server run until it waits, and passes its answers to `visit`.
+    pub fn wake(&mut self, mut visit: impl FnMut(&[u8])) -> Option<Ended> {
+        self.woken.0.store(true, Ordering::Release);
         loop {
             if self.ended.is_none() && self.woken.0.swap(false, Ordering::AcqRel) {
                 let waker = waker(self.woken.clone());
