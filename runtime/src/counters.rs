@@ -1,18 +1,47 @@
-//! Counters.
+//! What a domain did, counted in a page that everybody may read.
+//!
+//! Answers for: plain words in shared memory, written by one domain and read by all, without locks. A snapshot is a
+//! set of reads one after the other: each number is true, their sum may be a moment apart.
+//! Never: decides anything on a number. The one word here that is not a counter is the fault word, for tests.
+
 use alloc::sync::Arc;
 
-/// Owner's handle.
-#[derive(Clone)]
-pub struct Counters {}
+use crate::page::Page;
+use crate::sync::{AtomicU64, Ordering};
 
-/// Why a request was refused, for counting.
+/// Counters of a domain's own, whose meaning it documents.
+pub const CUSTOM_COUNTERS: usize = 8;
+
+/// The counters as they lie in memory.
+#[repr(C)]
+pub struct RawCounters {
+    values: [AtomicU64; Counter::COUNT],
+    refusals: [AtomicU64; 4],
+    custom: [AtomicU64; CUSTOM_COUNTERS],
+    /// 0: none. 1: panic at the start of the next turn. n: panic after n - 1 more polls.
+    fault: AtomicU64,
+}
+
+/// The domain's own handle: it alone counts.
+#[derive(Clone)]
+pub struct Counters {
+    page: Page<RawCounters>,
+}
+
+/// Somebody else's counters, read-only.
+#[derive(Clone)]
+pub struct CountersView {
+    page: Page<RawCounters>,
+}
+
+/// Why a request was refused, as the console's `reason=` says it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// Come back later.
     Busy,
-    /// A limit of the caller.
+    /// A limit of the caller is reached.
     Quota,
-    /// Cut off.
+    /// The other end was cut off.
     Cut,
     /// Not allowed.
     Policy,
@@ -25,7 +54,7 @@ pub struct Snapshot {
     pub turns: u64,
     /// Task polls.
     pub polls: u64,
-    /// Tasks woken by badges, timers and I/O.
+    /// Tasks woken by links, timers and the supervisor.
     pub wakes: u64,
     /// Signals that left with a turn.
     pub signals_sent: u64,
@@ -37,40 +66,197 @@ pub struct Snapshot {
     pub frames_out: u64,
     /// Incarnations of links that ended.
     pub link_resets: u64,
-    /// Links closed because the peer broke the discipline.
+    /// Of these, those that ended because the peer broke the discipline.
     pub violations: u64,
+    /// Sleeps that found no free timer and polled instead: raise the domain's limit.
+    pub timers_exhausted: u64,
     /// Refusals by reason: busy, quota, cut, policy.
     pub refusals: [u64; 4],
     /// The domain's own, see [`Counters::add_custom`].
-    pub custom: [u64; 8],
+    pub custom: [u64; CUSTOM_COUNTERS],
 }
 
-/// Somebody else's counters, read-only.
-#[derive(Clone)]
-pub struct CountersView(Arc<()>);
+#[derive(Copy, Clone)]
+pub(crate) enum Counter {
+    Turns,
+    Polls,
+    Wakes,
+    SignalsSent,
+    SignalsSuppressed,
+    FramesIn,
+    FramesOut,
+    LinkResets,
+    Violations,
+    TimersExhausted,
+}
+
+impl Counter {
+    const COUNT: usize = 10;
+}
+
+impl RawCounters {
+    /// All zero.
+    pub fn new() -> Self {
+        Self {
+            values: core::array::from_fn(|_| AtomicU64::new(0)),
+            refusals: core::array::from_fn(|_| AtomicU64::new(0)),
+            custom: core::array::from_fn(|_| AtomicU64::new(0)),
+            fault: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Default for RawCounters {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Counters {
+    /// A page of its own, all zero.
+    pub fn new() -> Self {
+        Self::over(Page::Counted(Arc::new(RawCounters::new())))
+    }
+
+    /// The page that a host set aside for the domain. It goes on counting where it stands.
+    pub fn over(page: Page<RawCounters>) -> Self {
+        Self { page }
+    }
+
     /// Counts a refusal.
-    pub fn refused(&self, _reason: Refused) {
-        unimplemented!()
+    pub fn refused(&self, reason: Refused) {
+        if let Some(counter) = self.page.refusals.get(reason as usize) {
+            add(counter, 1);
+        }
     }
-    /// Adds to one of eight counters whose meaning is the domain's.
-    pub fn add_custom(&self, _index: usize, _amount: u64) {
-        unimplemented!()
+
+    /// Adds to one of [`CUSTOM_COUNTERS`] counters whose meaning is the domain's. Others are not counted.
+    pub fn add_custom(&self, index: usize, amount: u64) {
+        if let Some(counter) = self.page.custom.get(index) {
+            add(counter, amount);
+        }
     }
-    /// A view.
+
+    /// What others may see.
     pub fn view(&self) -> CountersView {
-        unimplemented!()
+        CountersView {
+            page: self.page.clone(),
+        }
     }
-    /// All of them.
+
+    /// All of them now.
     pub fn snapshot(&self) -> Snapshot {
-        unimplemented!()
+        self.page.snapshot()
+    }
+
+    pub(crate) fn add(&self, counter: Counter, amount: u64) {
+        if let Some(counter) = self.page.values.get(counter as usize) {
+            add(counter, amount);
+        }
+    }
+
+    /// Asks the domain to panic after `polls` more polls, and at its next turn if that is none.
+    pub(crate) fn set_fault(&self, after_polls: u64) {
+        self.page
+            .fault
+            .store(after_polls.saturating_add(1), Ordering::Release);
+    }
+
+    /// Whether a fault is due at the start of a turn.
+    pub(crate) fn fault_at_turn(&self) -> bool {
+        let due = self.page.fault.load(Ordering::Acquire) == 1;
+        if due {
+            self.page.fault.store(0, Ordering::Release);
+        }
+        due
+    }
+
+    /// Whether a fault is due at this poll.
+    pub(crate) fn fault_at_poll(&self) -> bool {
+        match self.page.fault.load(Ordering::Acquire) {
+            0 => false,
+            left => {
+                self.page.fault.store(left - 1, Ordering::Release);
+                left == 1
+            }
+        }
+    }
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
 impl CountersView {
-    /// All of them.
+    /// All of them now.
     pub fn snapshot(&self) -> Snapshot {
-        unimplemented!()
+        self.page.snapshot()
+    }
+}
+
+impl RawCounters {
+    fn snapshot(&self) -> Snapshot {
+        let get = |counter: Counter| self.values.get(counter as usize).map_or(0, read);
+        Snapshot {
+            turns: get(Counter::Turns),
+            polls: get(Counter::Polls),
+            wakes: get(Counter::Wakes),
+            signals_sent: get(Counter::SignalsSent),
+            signals_suppressed: get(Counter::SignalsSuppressed),
+            frames_in: get(Counter::FramesIn),
+            frames_out: get(Counter::FramesOut),
+            link_resets: get(Counter::LinkResets),
+            violations: get(Counter::Violations),
+            timers_exhausted: get(Counter::TimersExhausted),
+            refusals: self.refusals.each_ref().map(read),
+            custom: self.custom.each_ref().map(read),
+        }
+    }
+}
+
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+/// One writer per page, so a load and a store will do.
+fn add(counter: &AtomicU64, amount: u64) {
+    counter.store(read(counter).wrapping_add(amount), Ordering::Relaxed);
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_shows_what_the_owner_counts() {
+        let counters = Counters::new();
+        let view = counters.view();
+        counters.add(Counter::TimersExhausted, 2);
+        counters.refused(Refused::Policy);
+        counters.add_custom(7, 5);
+        counters.add_custom(8, 5);
+        let expected = Snapshot {
+            timers_exhausted: 2,
+            refusals: [0, 0, 0, 1],
+            custom: [0, 0, 0, 0, 0, 0, 0, 5],
+            ..Snapshot::default()
+        };
+        assert_eq!(view.snapshot(), expected);
+    }
+
+    #[test]
+    fn a_fault_is_due_after_so_many_polls_and_once() {
+        let counters = Counters::new();
+        counters.set_fault(2);
+        assert!(!counters.fault_at_turn());
+        assert!(!counters.fault_at_poll());
+        assert!(!counters.fault_at_poll());
+        assert!(counters.fault_at_poll());
+        assert!(!counters.fault_at_poll());
+        counters.set_fault(0);
+        assert!(counters.fault_at_turn());
+        assert!(!counters.fault_at_turn());
     }
 }

@@ -1,4 +1,4 @@
-//! Actor runtime: executor, badges, rings, links, timers, supervision, journal.
+#![doc = include_str!("../README.md")]
 #![no_std]
 
 extern crate alloc;
@@ -14,14 +14,20 @@ pub mod executor;
 pub mod hosted;
 pub mod journal;
 pub mod link;
-pub mod memory;
+pub mod page;
+pub mod random;
 pub mod region;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod sleep_flag;
 pub mod supervision;
 pub mod sync;
 pub mod time;
+mod timers;
 pub mod topology;
+mod wakers;
+#[cfg(any(feature = "hosted", feature = "sim"))]
+mod wiring;
 pub mod words;
 
 pub use context::Context;

@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::counters::CountersView;
-use crate::supervision::SupervisionView;
+use crate::supervision::StatusView as SupervisionView;
 use crate::topology::Topology;
 
 /// What the host is told beside the topology.
