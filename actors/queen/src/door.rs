@@ -16,7 +16,6 @@ use protocol::refusal::{Reason, Refusal};
 use protocol::role::QUEEN_ACTOR;
 use runtime::link::Link;
 
-use crate::audit::Line;
 use crate::ledger::line;
 use crate::peer::{SessionError, append, disown, take};
 use crate::queen::Queen;
@@ -29,7 +28,7 @@ const STRANGERS: usize = 16;
 /// What to do next.
 enum Task {
     Worker(Step),
-    Tell(u64, Line),
+    Tell,
 }
 
 /// Keeps a session with NineDoor, for as long as the domain lives.
@@ -75,19 +74,14 @@ async fn session<C: Transport>(queen: &Queen, client: &Client<C>) -> Result<Infa
     loop {
         match queen.until(|ledger| next(&ledger.state)).await {
             Task::Worker(step) => take(queen, client, &ctl, Peer::Door, step).await?,
-            Task::Tell(number, line) => tell(queen, client, &log, number, &line).await?,
+            Task::Tell => tell(queen, client, &log).await?,
         }
     }
 }
 
 fn next(state: &crate::state::State) -> Option<Task> {
     let step = state.workers.step(Peer::Door).map(Task::Worker);
-    step.or_else(|| {
-        state
-            .audit
-            .oldest()
-            .map(|(number, line)| Task::Tell(number, line.clone()))
-    })
+    step.or_else(|| state.audit.oldest().map(|_| Task::Tell))
 }
 
 /// Ends the workers that NineDoor has and this queen does not know: they are from a life that she has forgotten.
@@ -140,15 +134,16 @@ async fn disown_strangers<C: Transport>(
     }
 }
 
-/// Delivers one audit line.
-async fn tell<C: Transport>(
-    queen: &Queen,
-    client: &Client<C>,
-    log: &Fid,
-    number: u64,
-    text: &str,
-) -> Result<(), SessionError> {
-    if let Err(errno) = append(client, log, text).await? {
+/// Delivers the oldest audit line.
+async fn tell<C: Transport>(queen: &Queen, client: &Client<C>, log: &Fid) -> Result<(), SessionError> {
+    let oldest = queen.look(|ledger| {
+        let audit = &ledger.state.audit;
+        audit.oldest().map(|(number, line)| (number, line.clone()))
+    });
+    let Some((number, text)) = oldest else {
+        return Ok(());
+    };
+    if let Err(errno) = append(client, log, &text).await? {
         let refusal = Refusal::from_errno(errno.raw());
         if refusal.reason() != Reason::Policy {
             queen.ctx.sleep(queen.config.retry_pause).await;

@@ -209,7 +209,9 @@ mod tests {
         |ledger| ledger.commit(Some(Change::Delivered { next: 4 }), None),
     ];
 
-    fn essence(ledger: &Ledger) -> (Lifecycle, u64, Option<Budget>, Vec<(u64, Phase)>, Vec<String>) {
+    type Essence = (Lifecycle, u64, Option<Budget>, Vec<(u64, Phase)>, Vec<String>);
+
+    fn essence(ledger: &Ledger) -> Essence {
         let state = &ledger.state;
         let workers = state
             .workers

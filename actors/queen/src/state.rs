@@ -177,9 +177,7 @@ mod tests {
     use crate::record::Spec;
 
     /// What of a state has to survive.
-    fn essence(
-        state: &State,
-    ) -> (
+    type Essence = (
         Standing,
         u64,
         Option<Budget>,
@@ -187,7 +185,9 @@ mod tests {
         u64,
         Vec<(Spec, Phase)>,
         Vec<String>,
-    ) {
+    );
+
+    fn essence(state: &State) -> Essence {
         let workers = state
             .workers
             .wanted()

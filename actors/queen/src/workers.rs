@@ -336,6 +336,11 @@ impl Workers {
                 refused: Some(refusal),
                 ..
             }) => Making::Refused(*refusal),
+            // It never ran: NineDoor would not let it in.
+            Some(Worker {
+                early_end: Some(EndReason::Refused),
+                ..
+            }) => Making::Refused(Refusal::TicketRejected),
             Some(Worker {
                 door: Known::Present,
                 heart: Known::Present,

@@ -134,6 +134,9 @@ fn a_worker_may_end_before_it_is_acknowledged() {
     workers.set_alive(1);
     assert!(workers.ended(1, EndReason::Ticks));
     assert!(!workers.ended(9, EndReason::Ticks), "a worker nobody knows");
+    workers.add(spec(2));
+    workers.ended(2, EndReason::Refused);
+    assert_eq!(workers.making(2), Making::Refused(Refusal::TicketRejected));
 }
 
 #[test]

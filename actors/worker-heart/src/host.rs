@@ -1,0 +1,65 @@
+//! What the tasks of the worker domain share.
+//!
+//! Answers for the slots, for the one connection to NineDoor that all workers use, and for waking whoever waits for
+//! either. A task never holds the slots while it waits.
+//!
+//! Never speaks 9P.
+
+use core::cell::RefCell;
+
+use ninep::Client;
+use runtime::Context;
+use runtime::link::Connection;
+
+use crate::Config;
+use crate::bell::Bell;
+use crate::slots::Slots;
+
+/// The worker domain.
+pub(crate) struct Host {
+    pub(crate) ctx: Context,
+    pub(crate) config: Config,
+    slots: RefCell<Slots>,
+    door: RefCell<Option<Client<Connection>>>,
+    bell: Bell,
+}
+
+impl Host {
+    pub(crate) fn new(ctx: Context, config: Config) -> Host {
+        Host {
+            slots: RefCell::new(Slots::new(config.slots)),
+            door: RefCell::new(None),
+            bell: Bell::new(),
+            ctx,
+            config,
+        }
+    }
+
+    /// Looks at the slots.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Slots) -> T) -> T {
+        look(&self.slots.borrow())
+    }
+
+    /// Changes the slots and tells everybody.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Slots) -> T) -> T {
+        let changed = change(&mut self.slots.borrow_mut());
+        self.bell.ring();
+        changed
+    }
+
+    /// Waits until the slots show something, or give something up.
+    pub(crate) async fn until<T>(&self, mut look: impl FnMut(&mut Slots) -> Option<T>) -> T {
+        self.bell.until(|| look(&mut self.slots.borrow_mut())).await
+    }
+
+    /// Waits until there is a session with NineDoor.
+    pub(crate) async fn door(&self) -> Client<Connection> {
+        self.bell.until(|| self.door.borrow().clone()).await
+    }
+
+    /// There is a session with NineDoor, or there is none any more.
+    pub(crate) fn set_door(&self, client: Option<Client<Connection>>) {
+        *self.door.borrow_mut() = client;
+        self.bell.ring();
+    }
+}
