@@ -369,6 +369,11 @@ impl<C: Transport> Client<C> {
         call.message().map(|_| ())
     }
 
+    /// The transport.
+    pub fn transport(&self) -> &C {
+        &self.conn
+    }
+
     /// Closes the connection; every request fails with `Closed`.
     pub fn close(&self) {
         self.core.fail(ClientError::Closed);
