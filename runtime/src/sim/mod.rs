@@ -5,6 +5,7 @@
 //! run, to the byte of its trace.
 //! Never: reads a clock, starts a thread or asks the operating system for anything.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
@@ -374,7 +375,7 @@ impl Sim {
             Domain::new(setup, executor, now, |context| match build {
                 Build::Plain(build) => build(context),
                 #[cfg(feature = "hosted")]
-                Build::Io(_) => std::panic::resume_unwind("no sockets in a simulation".to_string().into()),
+                Build::Io(_) => std::panic::resume_unwind(Box::new("a simulation has no sockets")),
             })
         }));
         self.trace.line(now, format_args!("start {name} {incarnation}"));

@@ -1,0 +1,110 @@
+//! A thread of the host: turns for its domains, and sleep when none is due.
+//!
+//! Answers for: round-robin among its domains, a look at its sockets every so often however busy they are, and not
+//! sleeping over a badge.
+//! Never: a system call while its domains only talk to each other.
+
+use alloc::rc::Rc;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+use std::io;
+
+use super::DomainRegions;
+use super::io_source::Sources;
+use super::resident::Resident;
+use super::shared::{Shared, WAKER};
+
+/// Events taken from the poll at once.
+const EVENTS: usize = 64;
+/// A busy thread looks at its sockets after so many rounds of turns.
+const ROUNDS_PER_LOOK: u32 = 64;
+
+pub(super) struct Thread {
+    shared: Arc<Shared>,
+    index: usize,
+    poll: mio::Poll,
+    events: mio::Events,
+    sources: Rc<Sources>,
+    residents: Vec<Resident>,
+}
+
+impl Thread {
+    /// # Panics
+    /// If the poll's registry cannot be cloned, for want of descriptors.
+    pub(super) fn new(shared: Arc<Shared>, index: usize, poll: mio::Poll, regions: &[DomainRegions]) -> Self {
+        let registry = poll.registry().try_clone().expect("a descriptor for the thread's poll");
+        let sources = Rc::new(Sources::new(registry));
+        let resident = |(resident, domain): (usize, usize)| {
+            let regions = regions.get(domain).cloned().unwrap_or_default();
+            Resident::new(&shared, &sources, domain, resident, regions)
+        };
+        let residents = shared.residents(index).enumerate().map(resident).collect();
+        Self { index, poll, events: mio::Events::with_capacity(EVENTS), sources, residents, shared }
+    }
+
+    /// Runs until the host stops.
+    pub(super) fn run(mut self) {
+        let mut rounds = 0;
+        let mut end = None;
+        loop {
+            let busy = self.round();
+            if self.shared.is_stopping() {
+                let end = *end.get_or_insert_with(|| self.shared.clock.now() + self.shared.stop_grace);
+                if !busy || self.shared.clock.now() >= end {
+                    break;
+                }
+            }
+            rounds += 1;
+            if !busy {
+                rounds = 0;
+                self.sleep();
+            } else if rounds >= ROUNDS_PER_LOOK {
+                rounds = 0;
+                if !self.sources.is_empty() {
+                    self.look(Some(Duration::ZERO));
+                }
+            }
+        }
+        for resident in self.residents.iter_mut().rev() {
+            resident.end();
+        }
+    }
+
+    /// Steps every domain once; whether any had something to do.
+    fn round(&mut self) -> bool {
+        let mut busy = false;
+        for resident in &mut self.residents {
+            busy |= resident.step(self.shared.clock.now());
+        }
+        busy
+    }
+
+    /// Sleeps until a badge, a socket or a deadline.
+    fn sleep(&mut self) {
+        self.shared.fall_asleep(self.index);
+        let news = self.residents.iter().any(|resident| self.shared.has_badges(resident.domain));
+        if !news && !self.shared.is_stopping() {
+            let deadline = self.residents.iter().filter_map(Resident::deadline).min();
+            let now = self.shared.clock.now();
+            self.look(deadline.map(|at| at.since(now)));
+        }
+        self.shared.wake_up(self.index);
+    }
+
+    /// Asks the system for events, and waits for one at most `timeout` (for ever if `None`).
+    fn look(&mut self, timeout: Option<Duration>) {
+        self.shared.count_system_call(self.index);
+        match self.poll.poll(&mut self.events, timeout) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
+            Err(error) => panic!("epoll_wait on the host's own descriptor: {error}"),
+        }
+        self.shared.correct_wall_clock();
+        for event in self.events.iter().filter(|event| event.token() != WAKER) {
+            if let Some(resident) = self.sources.on_event(event).and_then(|index| self.residents.get_mut(index)) {
+                resident.kicked = true;
+            }
+        }
+    }
+}
