@@ -14,7 +14,7 @@ use runtime::time::Instant;
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp;
 
-use super::slots::{Phase, SlotId, Table, wipe_socket};
+use super::slots::{Phase, SlotId, Table, wipe};
 use crate::error::BindError;
 
 /// Number of a listener. Made by the table only, so it is always in range.
@@ -89,7 +89,7 @@ impl Table {
         door.ready.clear();
         door.waiters.wake_all();
         let handle = door.handle;
-        wipe_socket(&mut self.set, handle);
+        wipe(self.set.get_mut(handle));
     }
 
     pub(crate) fn has_door(&self, port: u16) -> bool {
@@ -138,9 +138,8 @@ impl Table {
         if self.set.get::<tcp::Socket>(handle).state() != tcp::State::SynReceived {
             return;
         }
-        match self.take() {
+        match self.take_from(id) {
             Some(slot) => {
-                self.exchange(id, slot);
                 self.enter(
                     slot,
                     Phase::HalfOpen { door: id },
@@ -153,6 +152,7 @@ impl Table {
             None => {
                 self.counts.refused += 1;
                 self.set.get_mut::<tcp::Socket>(handle).abort();
+                self.unsettled = true;
             }
         }
     }
@@ -180,16 +180,16 @@ impl Table {
         if self.pending(id) >= usize::from(backlog) && !(make_room && self.evict(id)) {
             return false;
         }
-        if !self.has_free() {
-            if !make_room {
-                return false;
-            }
-            match self.take() {
-                Some(slot) => self.release(slot),
-                None => return false,
-            }
+        if !self.has_free() && !(make_room && self.make_free()) {
+            return false;
         }
         self.set.get_mut::<tcp::Socket>(handle).listen(port).is_ok()
+    }
+
+    /// Whether a listener is waiting for room.
+    pub(crate) fn has_shut_door(&self) -> bool {
+        let shut = |door: &Door| door.port != 0 && !self.set.get::<tcp::Socket>(door.handle).is_listening();
+        self.doors.iter().any(shut)
     }
 
     /// Connections of this door that nobody has accepted.

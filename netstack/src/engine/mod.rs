@@ -6,6 +6,7 @@
 
 mod doors;
 mod owner;
+mod settle;
 mod slots;
 #[cfg(test)]
 mod tests;
@@ -195,13 +196,7 @@ impl Engine {
             } else {
                 port + 1
             };
-            let taken = |id| {
-                self.table
-                    .socket(id)
-                    .local_endpoint()
-                    .is_some_and(|own| own.port == port)
-            };
-            if !self.table.has_door(port) && !self.table.ids().any(taken) {
+            if !self.table.has_port(port) {
                 return port;
             }
         }

@@ -38,6 +38,7 @@ impl Table {
     pub(crate) fn limit_close(&mut self, id: SlotId, now: Instant) {
         let deadline = now + self.timers.close;
         self.slot_mut(id).deadline = Some(deadline);
+        self.unsettled = true;
     }
 
     /// Whether the peer has acknowledged everything, the end included.

@@ -1,8 +1,9 @@
 //! The table of sockets: who owns each, and when it may be used again.
 //!
-//! Answers for: every connection socket being in exactly one [`Phase`], and for a freed socket knowing nothing
-//! of its last connection. Listening sockets are kept behind all connection sockets, because smoltcp hands a
-//! segment to the first socket that takes it: a repeated SYN must find its connection, not a listener.
+//! Answers for: every connection being in exactly one [`Phase`], and for a freed socket knowing nothing of its
+//! last connection. The set that smoltcp walks for every frame holds connections only: free sockets wait in a
+//! pool. Listening sockets stand behind all connections, because smoltcp hands a segment to the first socket
+//! that takes it, and a repeated SYN must find its connection, not a listener.
 //! Never: allocates after construction, and never frees a socket that a stream still owns.
 
 use alloc::vec;
@@ -19,8 +20,6 @@ use crate::config::{StackConfig, Timers};
 use crate::error::TcpError;
 use crate::stats::StackStats;
 
-/// Time a reset has to leave for a peer that may not even be reachable.
-const RESET_GRACE: core::time::Duration = core::time::Duration::from_secs(1);
 /// Any port: used for a moment to bring a socket back to its first state.
 const SCRATCH_PORT: u16 = 1;
 
@@ -31,7 +30,7 @@ pub(crate) struct SlotId(u16);
 /// Who owns a connection socket.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Nobody; it is on the free list.
+    /// Nobody; its place in the set is empty.
     Free,
     /// The listener: a peer asked for a connection and has to complete the handshake.
     HalfOpen { door: DoorId },
@@ -51,6 +50,7 @@ pub(crate) enum Phase {
 
 #[derive(Debug)]
 pub(crate) struct Slot {
+    /// The place in the set.
     handle: SocketHandle,
     pub(crate) phase: Phase,
     /// When the phase began.
@@ -61,6 +61,19 @@ pub(crate) struct Slot {
     pub(crate) ended: Option<TcpError>,
     /// Whether the owner has closed its direction.
     pub(crate) shut: bool,
+}
+
+impl Slot {
+    fn new(handle: SocketHandle) -> Self {
+        Self {
+            handle,
+            phase: Phase::Free,
+            since: Instant::ZERO,
+            deadline: None,
+            ended: None,
+            shut: false,
+        }
+    }
 }
 
 /// What became of connections since the stack was built.
@@ -79,7 +92,10 @@ pub(crate) struct Table {
     pub(crate) set: SocketSet<'static>,
     pub(crate) slots: Vec<Slot>,
     pub(crate) doors: Vec<Door>,
-    free: Vec<SlotId>,
+    /// As many sockets as there are free slots.
+    pool: Vec<tcp::Socket<'static>>,
+    /// Whether [`Table::settle`] may have something to do.
+    pub(super) unsettled: bool,
     pub(crate) timers: Timers,
     pub(crate) counts: Counts,
 }
@@ -87,31 +103,30 @@ pub(crate) struct Table {
 impl Table {
     pub(crate) fn new(config: &StackConfig) -> Self {
         let connections = usize::from(config.limits.connections);
-        let sockets = connections + usize::from(config.limits.listeners);
-        let storage: Vec<SocketStorage<'static>> = (0..sockets).map(|_| SocketStorage::EMPTY).collect();
+        let places = connections + usize::from(config.limits.listeners);
+        let storage: Vec<SocketStorage<'static>> = (0..places).map(|_| SocketStorage::EMPTY).collect();
         let mut set = SocketSet::new(storage);
-        let mut add = || set.add(new_socket(config));
-        let slots = (0..connections)
-            .map(|_| Slot {
-                handle: add(),
-                phase: Phase::Free,
-                since: Instant::ZERO,
-                deadline: None,
-                ended: None,
-                shut: false,
-            })
+        let mut slots = Vec::with_capacity(connections);
+        for _ in 0..connections {
+            slots.push(Slot::new(set.add(new_socket(config))));
+        }
+        let mut doors = Vec::with_capacity(places - connections);
+        for _ in connections..places {
+            doors.push(Door::new(set.add(new_socket(config)), connections));
+        }
+        let pool = slots
+            .iter()
+            .map(|slot| take_socket(&mut set, slot.handle))
             .collect();
-        let doors = (0..config.limits.listeners)
-            .map(|_| Door::new(add(), connections))
-            .collect();
-        let free = (0..config.limits.connections).rev().map(SlotId).collect();
+        let (timers, counts) = (config.timers.clone(), Counts::default());
         Self {
             set,
             slots,
             doors,
-            free,
-            timers: config.timers.clone(),
-            counts: Counts::default(),
+            pool,
+            unsettled: false,
+            timers,
+            counts,
         }
     }
 
@@ -127,10 +142,12 @@ impl Table {
         &mut self.slots[usize::from(id.0)]
     }
 
+    /// The socket of a slot that is not free.
     pub(crate) fn socket(&self, id: SlotId) -> &tcp::Socket<'static> {
         self.set.get(self.slot(id).handle)
     }
 
+    /// The socket of a slot that is not free.
     pub(crate) fn socket_mut(&mut self, id: SlotId) -> &mut tcp::Socket<'static> {
         let handle = self.slot(id).handle;
         self.set.get_mut(handle)
@@ -142,19 +159,55 @@ impl Table {
         slot.phase = phase;
         slot.since = now;
         slot.deadline = deadline;
+        self.unsettled = true;
     }
 
-    /// A socket that nobody uses, if need be one whose connection is over for its owner.
+    /// The slots that have a connection.
+    pub(crate) fn in_use(&self) -> impl Iterator<Item = SlotId> {
+        self.ids().filter(|id| self.slot(*id).phase != Phase::Free)
+    }
+
+    /// Gives a socket that nobody uses a slot, if need be one whose connection is over for its owner. The caller
+    /// says what it is for ([`Table::enter`]).
     pub(crate) fn take(&mut self) -> Option<SlotId> {
-        if self.free.is_empty() && !self.reclaim() {
+        if !self.make_free() {
             return None;
         }
-        self.free.pop()
+        let socket = self.pool.pop()?;
+        self.place(socket)
+    }
+
+    /// Makes what has become of the listening socket of a door a connection of its own, and puts a fresh socket
+    /// at the door. If there is none, everything stays as it was.
+    pub(crate) fn take_from(&mut self, door: DoorId) -> Option<SlotId> {
+        if !self.make_free() {
+            return None;
+        }
+        let fresh = self.pool.pop()?;
+        let at_door = self.door(door).handle;
+        let connection = core::mem::replace(self.set.get_mut(at_door), fresh);
+        self.place(connection)
+    }
+
+    /// Puts a socket into the first empty place of the set, as `SocketSet::add` does.
+    fn place(&mut self, socket: tcp::Socket<'static>) -> Option<SlotId> {
+        let id = self.ids().find(|id| self.slot(*id).phase == Phase::Free)?;
+        let place = self.set.add(socket);
+        assert!(
+            place == self.slot(id).handle,
+            "the first free slot is the first empty place"
+        );
+        Some(id)
     }
 
     /// Whether [`Table::take`] would find a socket without ending anything.
     pub(crate) fn has_free(&self) -> bool {
-        !self.free.is_empty()
+        !self.pool.is_empty()
+    }
+
+    /// Makes sure that [`Table::take`] finds a socket, at the same price.
+    pub(crate) fn make_free(&mut self) -> bool {
+        self.has_free() || self.reclaim()
     }
 
     /// Frees the socket that is missed least: in TIME-WAIT, then one whose peer has everything and only
@@ -167,7 +220,7 @@ impl Table {
             _ => None,
         };
         let victim = self
-            .ids()
+            .in_use()
             .filter_map(|id| rank(&id).map(|rank| (rank, self.slot(id).since, id)))
             .min_by_key(|(rank, since, _)| (*rank, *since));
         let Some((rank, _, id)) = victim else { return false };
@@ -178,39 +231,30 @@ impl Table {
         true
     }
 
-    /// Makes a socket free: it forgets its connection without a word to the peer.
+    /// Frees a slot: its socket forgets the connection, without a word to the peer.
     pub(crate) fn release(&mut self, id: SlotId) {
-        self.wipe(id);
+        let place = self.slot(id).handle;
+        let mut socket = take_socket(&mut self.set, place);
+        wipe(&mut socket);
+        self.pool.push(socket);
         self.enter(id, Phase::Free, Instant::ZERO, None);
         let slot = self.slot_mut(id);
         slot.ended = None;
         slot.shut = false;
-        self.free.push(id);
-    }
-
-    /// Brings a socket back to its first state. Whoever waits on it is woken.
-    pub(crate) fn wipe(&mut self, id: SlotId) {
-        let handle = self.slot(id).handle;
-        wipe_socket(&mut self.set, handle);
-    }
-
-    /// Puts the listening socket of a door, which has just become a connection, in the place of the free
-    /// socket `id`, and that one at the door.
-    pub(crate) fn exchange(&mut self, door: DoorId, id: SlotId) {
-        let at_door = self.door(door).handle;
-        let at_slot = self.slot(id).handle;
-        let connection = take_socket(&mut self.set, at_door);
-        let idle = core::mem::replace(self.set.get_mut::<tcp::Socket>(at_slot), connection);
-        // The place at the door is the only empty one.
-        let place = self.set.add(idle);
-        assert!(place == at_door, "a socket set has one place for each socket");
     }
 
     /// The connection between these two, if there is one.
     pub(crate) fn find(&self, peer: SocketAddrV4, own: SocketAddrV4) -> Option<SlotId> {
-        self.ids().find(|id| {
-            self.slot(*id).phase != Phase::Free && self.peer(*id) == Some(peer) && self.own(*id) == Some(own)
-        })
+        self.in_use()
+            .find(|id| self.peer(*id) == Some(peer) && self.own(*id) == Some(own))
+    }
+
+    /// Whether any socket has this port on our side.
+    pub(crate) fn has_port(&self, port: u16) -> bool {
+        self.has_door(port)
+            || self
+                .in_use()
+                .any(|id| self.own(id).is_some_and(|own| own.port() == port))
     }
 
     /// The address of a socket's peer.
@@ -220,92 +264,6 @@ impl Table {
 
     fn own(&self, id: SlotId) -> Option<SocketAddrV4> {
         self.socket(id).local_endpoint().map(address)
-    }
-
-    /// Aborts a connection whose owner has gone: the peer is told with one reset.
-    pub(crate) fn abort(&mut self, id: SlotId, now: Instant) {
-        let socket = self.socket_mut(id);
-        socket.abort();
-        if socket.remote_endpoint().is_none() {
-            self.release(id);
-        } else {
-            self.enter(id, Phase::Aborting, now, Some(now + RESET_GRACE));
-        }
-    }
-
-    /// Lets every connection take the next step that time or its peer has made possible.
-    pub(crate) fn settle(&mut self, now: Instant) {
-        for id in self.ids() {
-            self.settle_slot(id, now);
-        }
-        self.open_doors();
-    }
-
-    /// When [`Table::settle`] has something to do even if no frame arrives.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.slots.iter().filter_map(|slot| slot.deadline).min()
-    }
-
-    pub(crate) fn settle_slot(&mut self, id: SlotId, now: Instant) {
-        use tcp::State;
-        let slot = self.slot(id);
-        if matches!(slot.phase, Phase::Free) || (matches!(slot.phase, Phase::Held) && slot.deadline.is_none())
-        {
-            return;
-        }
-        let late = slot.deadline.is_some_and(|deadline| now >= deadline);
-        let phase = slot.phase;
-        let socket = self.socket_mut(id);
-        let state = socket.state();
-        match (phase, state) {
-            (Phase::HalfOpen { door }, State::Established | State::CloseWait) => self.queue(door, id, now),
-            (Phase::HalfOpen { .. }, State::SynReceived) if !late => {}
-            (Phase::HalfOpen { .. }, _) => {
-                self.counts.timeouts += 1;
-                self.release(id);
-            }
-            (Phase::Ready { door }, State::Closed) => {
-                self.unqueue(door, id);
-                self.release(id);
-            }
-            (Phase::Connecting | Phase::Held, _) if late => {
-                socket.abort();
-                self.counts.timeouts += 1;
-                let slot = self.slot_mut(id);
-                slot.deadline = None;
-                slot.ended = slot.ended.or(Some(TcpError::TimedOut));
-            }
-            (Phase::Draining, State::FinWait2 | State::TimeWait) => {
-                self.enter(id, Phase::Lingering, now, Some(now + self.timers.linger));
-                self.settle_slot(id, now);
-            }
-            (Phase::Lingering, State::TimeWait) => self.slot_mut(id).deadline = None,
-            (Phase::Draining | Phase::Lingering | Phase::Aborting, State::Closed)
-                if socket.remote_endpoint().is_none() || late =>
-            {
-                self.release(id);
-            }
-            (Phase::Draining | Phase::Lingering, _) if late => self.abort(id, now),
-            (Phase::Draining | Phase::Lingering, _) => discard(socket),
-            _ => {}
-        }
-    }
-
-    /// Acts on a reset that smoltcp has accepted for this connection.
-    pub(crate) fn after_reset(&mut self, id: SlotId) {
-        let state = self.socket(id).state();
-        match self.slot(id).phase {
-            // smoltcp makes it a listening socket again, in a place that is for connections.
-            Phase::HalfOpen { .. } if matches!(state, tcp::State::Listen | tcp::State::Closed) => {
-                self.release(id)
-            }
-            Phase::Connecting | Phase::Held if state == tcp::State::Closed => {
-                self.counts.resets += 1;
-                let slot = self.slot_mut(id);
-                slot.ended = slot.ended.or(Some(TcpError::Reset));
-            }
-            _ => {}
-        }
     }
 
     /// What became of connections, and where they are now.
@@ -340,36 +298,6 @@ impl Table {
         }
         stats
     }
-
-    /// Ends every connection, silently: the link took the peers with it.
-    pub(crate) fn lose_all(&mut self) {
-        for id in self.ids() {
-            match self.slot(id).phase {
-                Phase::Free => {}
-                Phase::Connecting | Phase::Held => {
-                    self.counts.link_losses += 1;
-                    let slot = self.slot_mut(id);
-                    slot.ended = slot.ended.or(Some(TcpError::LinkLost));
-                    slot.deadline = None;
-                    self.wipe(id);
-                }
-                Phase::Ready { door } => {
-                    self.unqueue(door, id);
-                    self.release(id);
-                }
-                _ => self.release(id),
-            }
-        }
-    }
-}
-
-/// Throws away what a peer still sends to a connection that nobody reads any more.
-fn discard(socket: &mut tcp::Socket<'static>) {
-    while socket.can_recv() {
-        if socket.recv(|bytes| (bytes.len(), ())).is_err() {
-            return;
-        }
-    }
 }
 
 fn new_socket(config: &StackConfig) -> tcp::Socket<'static> {
@@ -387,16 +315,13 @@ fn new_socket(config: &StackConfig) -> tcp::Socket<'static> {
     socket
 }
 
-/// Brings a socket and smoltcp's notes on it back to their first state.
-pub(super) fn wipe_socket(set: &mut SocketSet<'static>, handle: SocketHandle) {
-    let mut socket = take_socket(set, handle);
+/// Brings a socket back to its first state. Whoever waits on it is woken.
+pub(super) fn wipe(socket: &mut tcp::Socket<'static>) {
     // An aborted socket can listen, and listening empties it; closing a listening socket says nothing.
     socket.abort();
     let _ = socket.listen(SCRATCH_PORT);
     socket.close();
     socket.set_congestion_control(tcp::CongestionControl::Reno);
-    let place = set.add(socket);
-    assert!(place == handle, "a socket set has one place for each socket");
 }
 
 fn take_socket(set: &mut SocketSet<'static>, handle: SocketHandle) -> tcp::Socket<'static> {
