@@ -28,8 +28,6 @@ pub const ECHO_BYTES: usize = 2048;
 pub const SPAWN_BYTES: usize = 192;
 /// Bytes of a worker id (WIRE 1.5).
 pub const WORKER_ID_BYTES: usize = 32;
-/// Lines CACHELOG is asked for at most; more is an invalid count.
-pub const CACHELOG_LINES: u32 = 64;
 
 /// Components of a path (WIRE 3.3).
 pub const PATH_DEPTH: usize = 8;

@@ -98,7 +98,7 @@ pub struct Claims<'a> {
     pub quotas: Option<Quotas>,
 }
 
-/// The manifest's limits on claims (WIRE 2.6).
+/// The manifest's limits on claims (WIRE 2.6). A 0 is "no limit", in every field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClaimLimits {
     /// Scopes.
@@ -107,7 +107,7 @@ pub struct ClaimLimits {
     pub scope_path_bytes: usize,
     /// Operations per second of a scope.
     pub scope_rate_per_s: u32,
-    /// The largest quotas; also what a ticket without quotas gets. A 0 is "unlimited".
+    /// The largest quotas; also what a ticket without quotas gets.
     pub quotas: Quotas,
 }
 
@@ -293,10 +293,11 @@ impl<'a> Claims<'a> {
     /// Whether the claims keep the manifest's limits.
     pub fn within(&self, limits: &ClaimLimits) -> bool {
         let fits = |value: u64, max: u64| max == 0 || value <= max;
+        let counts = |value: usize, max: usize| max == 0 || value <= max;
         let quotas = self.quotas.unwrap_or_default();
-        self.scopes.len() <= limits.scopes
+        counts(self.scopes.len(), limits.scopes)
             && self.scopes.iter().all(|scope| {
-                scope.path.len() <= limits.scope_path_bytes
+                counts(scope.path.len(), limits.scope_path_bytes)
                     && fits(scope.rate_per_s.into(), limits.scope_rate_per_s.into())
             })
             && fits(quotas.bandwidth_bytes, limits.quotas.bandwidth_bytes)

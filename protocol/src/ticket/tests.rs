@@ -254,11 +254,31 @@ fn limits_of_the_manifest() {
         scope_rate_per_s: 0,
         ..limits
     }));
+    claims
+        .scopes
+        .push(Scope {
+            path: "/shard",
+            verb: ScopeVerb::Read,
+            rate_per_s: 0,
+        })
+        .unwrap();
     assert!(!claims.within(&ClaimLimits {
-        scopes: 0,
+        scopes: 1,
         scope_rate_per_s: 0,
         ..limits
     }));
+    assert!(!claims.within(&ClaimLimits {
+        scope_path_bytes: 5,
+        scope_rate_per_s: 0,
+        ..limits
+    }));
+    let none = ClaimLimits {
+        scopes: 0,
+        scope_path_bytes: 0,
+        scope_rate_per_s: 0,
+        quotas: Quotas::default(),
+    };
+    assert!(claims.within(&none), "0 is no limit");
 }
 
 #[test]
