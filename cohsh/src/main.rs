@@ -1,2 +1,9 @@
-//! The operator's shell.
-fn main() {}
+//! The program: reads the command line, and ends with the status of what was asked for.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    ExitCode::from(cohsh::run(&cohsh::cli::Cli::parse()).code())
+}
