@@ -47,7 +47,10 @@ impl fmt::Display for StartError {
 impl fmt::Display for StopError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Thread(name) => write!(f, "the thread `{name}` panicked in the host itself: please report it"),
+            Self::Thread(name) => write!(
+                f,
+                "the thread `{name}` panicked in the host itself: please report it"
+            ),
             Self::Sync(error) => write!(f, "a region could not be written to its disk: {error}"),
         }
     }

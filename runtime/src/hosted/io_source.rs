@@ -55,7 +55,11 @@ struct Readiness {
 
 impl Io {
     pub(super) fn new(sources: &Rc<Sources>, context: &Context, resident: usize) -> Self {
-        Self { sources: Rc::clone(sources), core: Rc::clone(&context.inner.core), resident }
+        Self {
+            sources: Rc::clone(sources),
+            core: Rc::clone(&context.inner.core),
+            resident,
+        }
     }
 
     /// Registers a source for reading and writing. It must be in non-blocking mode, as mio's own types are.
@@ -64,7 +68,9 @@ impl Io {
     /// The system's.
     pub fn register<S: mio::event::Source>(&self, mut source: S) -> io::Result<IoSource<S>> {
         let token = self.sources.vacancy();
-        self.sources.registry.register(&mut source, token, Interest::READABLE | Interest::WRITABLE)?;
+        self.sources
+            .registry
+            .register(&mut source, token, Interest::READABLE | Interest::WRITABLE)?;
         let readiness = Rc::new(Readiness {
             // Until an operation says otherwise.
             readable: Cell::new(true),
@@ -72,12 +78,20 @@ impl Io {
             readers: Wakers::new(),
             writers: Wakers::new(),
         });
-        let entry = Entry { readiness: Rc::clone(&readiness), resident: self.resident };
+        let entry = Entry {
+            readiness: Rc::clone(&readiness),
+            resident: self.resident,
+        };
         if let Some(place) = self.sources.table.borrow_mut().get_mut(token.0) {
             *place = Some(entry);
         }
         self.sources.registered.set(self.sources.registered.get() + 1);
-        Ok(IoSource { source, token, readiness, io: self.clone() })
+        Ok(IoSource {
+            source,
+            token,
+            readiness,
+            io: self.clone(),
+        })
     }
 }
 
@@ -91,7 +105,10 @@ impl<S: mio::event::Source> IoSource<S> {
     ///
     /// # Errors
     /// The operation's.
-    pub fn read_with<R>(&self, operation: impl FnMut(&S) -> io::Result<R>) -> impl Future<Output = io::Result<R>> {
+    pub fn read_with<R>(
+        &self,
+        operation: impl FnMut(&S) -> io::Result<R>,
+    ) -> impl Future<Output = io::Result<R>> {
         self.run(&self.readiness.readable, &self.readiness.readers, operation)
     }
 
@@ -99,7 +116,10 @@ impl<S: mio::event::Source> IoSource<S> {
     ///
     /// # Errors
     /// The operation's.
-    pub fn write_with<R>(&self, operation: impl FnMut(&S) -> io::Result<R>) -> impl Future<Output = io::Result<R>> {
+    pub fn write_with<R>(
+        &self,
+        operation: impl FnMut(&S) -> io::Result<R>,
+    ) -> impl Future<Output = io::Result<R>> {
         self.run(&self.readiness.writable, &self.readiness.writers, operation)
     }
 
@@ -131,13 +151,20 @@ impl<S: mio::event::Source> Drop for IoSource<S> {
         if let Some(place) = self.io.sources.table.borrow_mut().get_mut(self.token.0) {
             *place = None;
         }
-        self.io.sources.registered.set(self.io.sources.registered.get().saturating_sub(1));
+        self.io
+            .sources
+            .registered
+            .set(self.io.sources.registered.get().saturating_sub(1));
     }
 }
 
 impl Sources {
     pub(super) fn new(registry: Registry) -> Self {
-        Self { registry, table: RefCell::new(Vec::new()), registered: Cell::new(0) }
+        Self {
+            registry,
+            table: RefCell::new(Vec::new()),
+            registered: Cell::new(0),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {

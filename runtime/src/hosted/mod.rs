@@ -77,7 +77,8 @@ impl Hosted {
     /// See [`StartError`]. Nothing runs then.
     pub fn start(topology: Topology, config: HostedConfig) -> Result<Handle, StartError> {
         let clock = Clock::start();
-        let wiring = Wiring::new(topology, WallClock::new(clock.unix_us_at_epoch())).map_err(StartError::Topology)?;
+        let wiring =
+            Wiring::new(topology, WallClock::new(clock.unix_us_at_epoch())).map_err(StartError::Topology)?;
         let seed = match config.seed {
             Some(seed) => seed,
             None => getrandom::u64().map_err(|error| StartError::Io(io::Error::other(error)))?,
@@ -88,12 +89,26 @@ impl Hosted {
         let open = |spec| open_regions(spec, config.state_dir.as_deref());
         let regions: Vec<DomainRegions> = wiring.domains().iter().map(open).collect::<Result<_, _>>()?;
         let names = thread_names(wiring.domains());
-        let polls: Vec<mio::Poll> = names.iter().map(|_| mio::Poll::new()).collect::<io::Result<_>>()?;
-        let shared = Arc::new(Shared::new(wiring, &names, &polls, clock, mix(seed), config.stop_grace)?);
+        let polls: Vec<mio::Poll> = names
+            .iter()
+            .map(|_| mio::Poll::new())
+            .collect::<io::Result<_>>()?;
+        let shared = Arc::new(Shared::new(
+            wiring,
+            &names,
+            &polls,
+            clock,
+            mix(seed),
+            config.stop_grace,
+        )?);
         let mut handle = Handle {
             shared: Arc::clone(&shared),
             threads: Vec::with_capacity(names.len()),
-            regions: regions.iter().flatten().map(|(_, region)| region.clone()).collect(),
+            regions: regions
+                .iter()
+                .flatten()
+                .map(|(_, region)| region.clone())
+                .collect(),
         };
         for (index, (name, poll)) in names.iter().zip(polls).enumerate() {
             let (shared, regions) = (Arc::clone(&shared), regions.clone());
@@ -110,8 +125,12 @@ impl Handle {
     /// such a domain and the topology allows faults.
     pub fn inject_panic(&self, domain: &str, after_polls: u64) -> bool {
         let index = self.domains().iter().position(|name| name == domain);
-        let (true, Some(index)) = (self.shared.wiring.fault_injection(), index) else { return false };
-        let Some(counters) = self.shared.wiring.directory.counters(domain) else { return false };
+        let (true, Some(index)) = (self.shared.wiring.fault_injection(), index) else {
+            return false;
+        };
+        let Some(counters) = self.shared.wiring.directory.counters(domain) else {
+            return false;
+        };
         counters.set_fault(after_polls);
         self.shared.kick(index);
         true
@@ -145,7 +164,9 @@ impl Handle {
 
     /// A handle that can stop the hive from another thread.
     pub fn stopper(&self) -> Stopper {
-        Stopper { shared: Arc::clone(&self.shared) }
+        Stopper {
+            shared: Arc::clone(&self.shared),
+        }
     }
 
     /// Waits until a [`Stopper`] has stopped all threads, then writes the regions to their disk.

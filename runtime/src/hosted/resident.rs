@@ -35,7 +35,10 @@ pub(super) struct Resident {
 }
 
 enum Life {
-    Alive { domain: Box<Domain<FifoExecutor>>, deadline: Option<Instant> },
+    Alive {
+        domain: Box<Domain<FifoExecutor>>,
+        deadline: Option<Instant>,
+    },
     /// Dead; to be started at that time, if ever.
     Dead { restart: Option<Instant> },
 }
@@ -55,7 +58,9 @@ impl Resident {
             domain,
             index,
             regions,
-            life: Life::Dead { restart: Some(Instant::ZERO) },
+            life: Life::Dead {
+                restart: Some(Instant::ZERO),
+            },
             kicked: false,
             incarnation: 0,
         }
@@ -118,7 +123,13 @@ impl Resident {
         let wiring = &self.shared.wiring;
         let (Some(spec), Some(setup)) = (
             wiring.domains().get(self.domain),
-            wiring.setup(self.domain, incarnation, self.regions.clone(), self.shared.seed, asked),
+            wiring.setup(
+                self.domain,
+                incarnation,
+                self.regions.clone(),
+                self.shared.seed,
+                asked,
+            ),
         ) else {
             return;
         };
@@ -131,7 +142,10 @@ impl Resident {
         }));
         match started {
             Ok(domain) => {
-                self.life = Life::Alive { domain: Box::new(domain), deadline: None };
+                self.life = Life::Alive {
+                    domain: Box::new(domain),
+                    deadline: None,
+                };
                 self.kicked = true;
                 if incarnation > 0 {
                     self.shared.restarted(self.domain);
@@ -146,7 +160,10 @@ impl Resident {
         self.drop_domain();
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        let restart = match self.shared.fault(self.domain, text.unwrap_or("a panic without a message")) {
+        let restart = match self
+            .shared
+            .fault(self.domain, text.unwrap_or("a panic without a message"))
+        {
             Decision::Restart { at } => Some(at),
             Decision::Escalate => None,
         };

@@ -59,15 +59,27 @@ impl Shared {
     ) -> io::Result<Self> {
         let thread = |poll: &mio::Poll| {
             let waker = mio::Waker::new(poll.registry(), WAKER)?;
-            Ok(ThreadWords { waker, asleep: AtomicU32::new(0), system_calls: AtomicU64::new(0) })
+            Ok(ThreadWords {
+                waker,
+                asleep: AtomicU32::new(0),
+                system_calls: AtomicU64::new(0),
+            })
         };
-        let thread_of = |name| threads.iter().position(|thread| thread == name).unwrap_or_default();
+        let thread_of = |name| {
+            threads
+                .iter()
+                .position(|thread| thread == name)
+                .unwrap_or_default()
+        };
         let domains = wiring.domains().iter();
         Ok(Self {
             threads: polls.iter().map(thread).collect::<io::Result<_>>()?,
             domains: domains
                 .clone()
-                .map(|domain| DomainWords { thread: thread_of(&domain.thread), badges: AtomicU64::new(0) })
+                .map(|domain| DomainWords {
+                    thread: thread_of(&domain.thread),
+                    badges: AtomicU64::new(0),
+                })
                 .collect(),
             supervisor: Mutex::new(Supervisor::new(domains.map(|domain| domain.restart))),
             stopping: AtomicU32::new(0),
@@ -163,7 +175,10 @@ impl Shared {
     }
 
     pub(super) fn system_calls(&self) -> u64 {
-        self.threads.iter().map(|thread| thread.system_calls.load(Ordering::Relaxed)).sum()
+        self.threads
+            .iter()
+            .map(|thread| thread.system_calls.load(Ordering::Relaxed))
+            .sum()
     }
 
     /// Corrects the wall clock that the domains see.
@@ -173,7 +188,13 @@ impl Shared {
 
     fn tell_all(&self, from: usize) {
         for domain in 0..self.domains.len() {
-            self.deliver(End { domain, channel: SUPERVISION }, from);
+            self.deliver(
+                End {
+                    domain,
+                    channel: SUPERVISION,
+                },
+                from,
+            );
         }
     }
 

@@ -33,14 +33,24 @@ impl Thread {
     /// # Panics
     /// If the poll's registry cannot be cloned, for want of descriptors.
     pub(super) fn new(shared: Arc<Shared>, index: usize, poll: mio::Poll, regions: &[DomainRegions]) -> Self {
-        let registry = poll.registry().try_clone().expect("a descriptor for the thread's poll");
+        let registry = poll
+            .registry()
+            .try_clone()
+            .expect("a descriptor for the thread's poll");
         let sources = Rc::new(Sources::new(registry));
         let resident = |(resident, domain): (usize, usize)| {
             let regions = regions.get(domain).cloned().unwrap_or_default();
             Resident::new(&shared, &sources, domain, resident, regions)
         };
         let residents = shared.residents(index).enumerate().map(resident).collect();
-        Self { index, poll, events: mio::Events::with_capacity(EVENTS), sources, residents, shared }
+        Self {
+            index,
+            poll,
+            events: mio::Events::with_capacity(EVENTS),
+            sources,
+            residents,
+            shared,
+        }
     }
 
     /// Runs until the host stops.
@@ -83,7 +93,10 @@ impl Thread {
     /// Sleeps until a badge, a socket or a deadline.
     fn sleep(&mut self) {
         self.shared.fall_asleep(self.index);
-        let news = self.residents.iter().any(|resident| self.shared.has_badges(resident.domain));
+        let news = self
+            .residents
+            .iter()
+            .any(|resident| self.shared.has_badges(resident.domain));
         if !news && !self.shared.is_stopping() {
             let deadline = self.residents.iter().filter_map(Resident::deadline).min();
             let now = self.shared.clock.now();
@@ -102,7 +115,11 @@ impl Thread {
         }
         self.shared.correct_wall_clock();
         for event in self.events.iter().filter(|event| event.token() != WAKER) {
-            if let Some(resident) = self.sources.on_event(event).and_then(|index| self.residents.get_mut(index)) {
+            if let Some(resident) = self
+                .sources
+                .on_event(event)
+                .and_then(|index| self.residents.get_mut(index))
+            {
                 resident.kicked = true;
             }
         }

@@ -70,11 +70,6 @@ impl Endpoint {
         self.agreed
     }
 
-    /// Whether this side has said hello.
-    pub fn is_up(&self) -> bool {
-        self.handshake.is_up()
-    }
-
     /// Says hello, unless it is up already; true if the peer must be signalled.
     pub fn open<const N: usize>(&mut self, view: View<'_, N>) -> bool {
         if self.handshake.is_up() {
@@ -175,7 +170,13 @@ impl Endpoint {
             .map_err(|violation| self.blame(view, violation))
     }
 
-    /// The operations below are for an incarnation that both sides still say hello to.
+    /// Whether this side's own books are in order.
+    #[cfg(any(test, fuzzing, feature = "sim"))]
+    pub fn is_consistent<const N: usize>(&self, view: View<'_, N>) -> bool {
+        self.out.is_consistent(view.out.shape)
+    }
+
+    /// Operations on frames are for an incarnation that both sides still say hello to.
     fn check<const N: usize>(&self, view: View<'_, N>) -> Result<(), Over> {
         if self.agreed && self.handshake.news(view.peer).is_none() {
             Ok(())
@@ -200,3 +201,6 @@ impl Endpoint {
         sleep_flag::lower(&view.mine.wants_space);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

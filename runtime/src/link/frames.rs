@@ -144,6 +144,15 @@ impl Transmitter {
         Ok(!self.idle.is_empty())
     }
 
+    /// Whether every slot is either here or with the peer, and none is in two places.
+    #[cfg(any(test, fuzzing, feature = "sim"))]
+    pub fn is_consistent(&self, shape: Shape) -> bool {
+        (0..shape.slots).all(|slot| {
+            let here = self.idle.iter().filter(|&&idle| idle == slot).count();
+            here + usize::from(self.out.contains(slot)) == 1
+        })
+    }
+
     fn reclaim<const N: usize>(&mut self, to: Direction<'_, N>) -> Result<(), Violation> {
         while let Some(entry) = self.used.pop(&to.rings.used)? {
             let slot = to.shape.slot_at(entry.address)?;

@@ -41,7 +41,7 @@ impl RawSide {
     }
 
     /// A side that was never up, for models; shared memory starts as zeros anyway.
-    #[cfg(any(test, loom))]
+    #[cfg(loom)]
     pub fn zeroed() -> Self {
         let zero = || AtomicU32::new(0);
         Self {
