@@ -135,14 +135,21 @@ mod tests {
 
     #[test]
     fn what_it_says_is_what_was_asked_for() {
-        let arguments = "--role worker-gpu --ticket-subject worker-7 --ticket-secret s --ticket-ops 9 \
-                         --ticket-scope /gpu:read:2 --ticket-scope /log:read-write --ticket-bandwidth 100";
-        for version in ["1", "2"] {
-            let token = minted(
-                &format!("{arguments} --ticket-version {version}"),
-                &Environment::empty(),
-            )
-            .unwrap();
+        let arguments = "--role worker-gpu --ticket-subject worker-7 --ticket-secret s --ticket-ops 9";
+        let more = "--ticket-scope /gpu:read:2 --ticket-scope /log:read-write --ticket-bandwidth 100";
+        let (exit, why) = minted(&format!("{arguments} {more}"), &Environment::empty()).unwrap_err();
+        assert_eq!(exit, Exit::Usage);
+        assert!(why.contains("version 2"), "{why}");
+
+        for (options, scopes, bandwidth) in [
+            (arguments.to_owned(), &[][..], None),
+            (
+                format!("{arguments} {more} --ticket-version 2"),
+                &[("/gpu", 2), ("/log", 0)],
+                Some(100),
+            ),
+        ] {
+            let token = minted(&options, &Environment::empty()).unwrap();
             let sealed = SealedTicket::parse(&token).unwrap();
             let claims = sealed.open(&Key::from_secret("s")).unwrap();
             assert_eq!(
@@ -150,9 +157,15 @@ mod tests {
                 (Role::WorkerGpu, Some("worker-7"), Some(9))
             );
             assert_eq!(claims.ttl_s, Some(120), "the role's default");
-            let scopes: Vec<_> = claims.scopes.iter().map(|s| (s.path, s.rate_per_s)).collect();
-            assert_eq!(scopes, [("/gpu", 2), ("/log", 0)]);
-            assert_eq!(claims.quotas.unwrap().bandwidth_bytes, 100);
+            assert_eq!(
+                claims
+                    .scopes
+                    .iter()
+                    .map(|s| (s.path, s.rate_per_s))
+                    .collect::<Vec<_>>(),
+                scopes
+            );
+            assert_eq!(claims.quotas.map(|quotas| quotas.bandwidth_bytes), bandwidth);
             assert!(claims.issued_at_ms > 1_600_000_000_000);
         }
     }
