@@ -1,1 +1,9 @@
-//! The hive on Linux, and the manifest every host is built from.
+#![doc = include_str!("../README.md")]
+
+pub mod assemble;
+pub mod manifest;
+pub mod run;
+pub mod secrets;
+
+pub use manifest::Manifest;
+pub use secrets::Secrets;

@@ -221,9 +221,9 @@ pub struct Link {
     /// The two domains; the first is the client.
     pub between: [String; 2],
     /// Frames in flight each way, 1..=511.
-    pub frames: usize,
+    pub frames: u16,
     /// Bytes of one frame, at most 8192.
-    pub frame_bytes: usize,
+    pub frame_bytes: u32,
 }
 
 /// One forwarded subtree.
