@@ -1,0 +1,46 @@
+//! What the console counts beside its refusals.
+//!
+//! Answers for the meaning of the domain's own counters (`/proc/actors/console-tcp/counters`).
+//! Never counts by itself.
+
+use runtime::Context;
+
+/// The console's own counters; the discriminant is the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Count {
+    /// Clients that authenticated.
+    Authenticated = 0,
+    /// Wrong AUTH lines and frames.
+    AuthFailed = 1,
+    /// Connections closed because they did not authenticate in time.
+    AuthTimedOut = 2,
+    /// Connections that made room for newer ones before they had authenticated.
+    Evicted = 3,
+    /// Sessions that ended without QUIT.
+    Lost = 4,
+    /// Lines executed or refused after authentication.
+    Commands = 5,
+    /// Times that NineDoor was found, first and again.
+    DoorOpened = 6,
+    /// Sessions attached again after NineDoor came back.
+    Reattached = 7,
+}
+
+/// Their names, by index.
+pub const COUNTERS: [&str; 8] = [
+    "authenticated",
+    "auth_failed",
+    "auth_timed_out",
+    "evicted",
+    "lost",
+    "commands",
+    "door_opened",
+    "reattached",
+];
+
+impl Count {
+    /// Adds one.
+    pub(crate) fn add(self, ctx: &Context) {
+        ctx.counters().add_custom(self as usize, 1);
+    }
+}

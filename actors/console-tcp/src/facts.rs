@@ -1,0 +1,172 @@
+//! What the console tells of itself: HELP, BI, CAPS, MEM, NETSTATS, NETTEST.
+//!
+//! Answers for facts of this system, each read where it is kept. Never invents a value: what does not exist here is
+//! refused as unsupported by the caller.
+
+use core::time::Duration;
+
+use protocol::line::{Line, NoSpace};
+use protocol::role::CONSOLE_ACTOR;
+
+use crate::count::COUNTERS;
+use crate::house::House;
+use crate::session::SESSION_BUFFER_BYTES;
+
+/// The text of HELP.
+pub(crate) const HELP: [&str; 19] = [
+    "Commands:",
+    "  help  - Show this help",
+    "  attach <role> [ticket]  - Begin a session; failed attempts detach",
+    "  ls <path>  - List a directory",
+    "  cat <path>  - Show a file",
+    "  tail <path>  - Show the end of the log or of a worker's telemetry",
+    "  log  - Show the end of /log/queen.log (queen)",
+    "  echo <path> <text>  - Append a line to a file",
+    "  spawn <json>  - Start a worker (queen)",
+    "  kill <worker>  - End a worker (queen)",
+    "  ping  - Respond with pong",
+    "  bi    - Show how the node has started and fared",
+    "  caps  - Show the links this domain holds",
+    "  mem   - Show what this domain's memory is used for",
+    "  netstats - Show the network stack's counters",
+    "  nettest  - Measure a round trip to the namespace server",
+    "  test  - Self-test (host-only; use cohsh)",
+    "  cachelog - Not supported: nothing here maintains caches",
+    "  quit  - End the session",
+];
+
+/// What NETTEST found last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum SelfTest {
+    /// It was not asked for.
+    #[default]
+    Never,
+    /// NineDoor answered after this time.
+    Passed(Duration),
+    /// NineDoor did not answer.
+    Failed,
+}
+
+/// The line of BI.
+pub(crate) fn boot<'b>(house: &House, buf: &'b mut [u8]) -> Result<&'b str, NoSpace> {
+    let ctx = &house.ctx;
+    let mut line = Line::new(buf);
+    line.push("[bi]")?;
+    line.field("domains", ctx.domains().len())?;
+    if let Some(page) = ctx.supervision() {
+        let restarts: u64 = (0..page.len())
+            .filter_map(|child| page.child(child))
+            .map(|child| child.restarts)
+            .sum();
+        line.field("degraded", if page.degraded() { "yes" } else { "no" })?;
+        line.field("restarts", restarts)?;
+    }
+    line.field("host_uptime_ms", ctx.now().as_millis())?;
+    line.field("unix_ms", ctx.unix_ms())?;
+    line.field("door", if house.door.is_open() { "open" } else { "closed" })?;
+    Ok(line.finish())
+}
+
+/// The line of CAPS.
+pub(crate) fn capabilities<'b>(house: &House, buf: &'b mut [u8]) -> Result<&'b str, NoSpace> {
+    let mut line = Line::new(buf);
+    line.put(format_args!("[caps] domain={} links=", house.ctx.name()))?;
+    for (index, name) in [crate::NET_LINK, crate::DOOR_LINK].into_iter().enumerate() {
+        if let Some(link) = house.ctx.link(name) {
+            let comma = if index == 0 { "" } else { "," };
+            line.put(format_args!(
+                "{comma}{name}:{}:{}",
+                link.peer(),
+                link.frame_bytes()
+            ))?;
+        }
+    }
+    line.field("port", house.config.port)?;
+    Ok(line.finish())
+}
+
+/// The line of MEM.
+pub(crate) fn memory<'b>(house: &House, buf: &'b mut [u8]) -> Result<&'b str, NoSpace> {
+    let limits = &house.config.stack.limits;
+    let (seats, lobby) = (&house.seats, &house.lobby);
+    let mut line = Line::new(buf);
+    line.push("[mem]")?;
+    line.field("sessions", format_args!("{}/{}", seats.taken(), seats.len()))?;
+    line.field("session_bytes", SESSION_BUFFER_BYTES)?;
+    line.field(
+        "unauthenticated",
+        format_args!("{}/{}", lobby.taken(), lobby.len()),
+    )?;
+    let held = house.stack.stats().held;
+    line.field("connections", format_args!("{held}/{}", limits.connections))?;
+    line.field("connection_bytes", limits.receive_bytes + limits.send_bytes)?;
+    Ok(line.finish())
+}
+
+/// Lines of NETSTATS.
+pub(crate) const NETSTATS_LINES: usize = 5;
+
+/// One line of NETSTATS.
+pub(crate) fn network<'b>(house: &House, index: usize, buf: &'b mut [u8]) -> Result<&'b str, NoSpace> {
+    let stats = house.stack.stats();
+    let mut line = Line::new(buf);
+    line.push(if index + 1 < NETSTATS_LINES {
+        "netstats:"
+    } else {
+        "nettest:"
+    })?;
+    match index {
+        0 => {
+            line.field("frames_received", stats.frames_received)?;
+            line.field("frames_sent", stats.frames_sent)?;
+            line.field("replies_dropped", stats.replies_dropped)?;
+        }
+        1 => {
+            line.field("accepted", stats.accepted)?;
+            line.field("refused", stats.refused)?;
+            line.field("evicted", stats.evicted)?;
+            line.field("resets", stats.resets)?;
+            line.field("timeouts", stats.timeouts)?;
+            line.field("link_losses", stats.link_losses)?;
+        }
+        2 => {
+            line.field("held", stats.held)?;
+            line.field("half_open", stats.half_open)?;
+            line.field("ready", stats.ready)?;
+            line.field("closing", stats.closing)?;
+            line.field("free", stats.free)?;
+        }
+        3 => {
+            for (name, value) in COUNTERS.iter().zip(house.ctx.counters().snapshot().custom) {
+                line.field(name, value)?;
+            }
+        }
+        _ => {
+            line.push(" enabled=yes running=no")?;
+            match house.self_test.get() {
+                SelfTest::Never => line.field("last", "never")?,
+                SelfTest::Passed(took) => {
+                    line.field("last", format_args!("ok door_us={}", took.as_micros()))?
+                }
+                SelfTest::Failed => line.field("last", "failed")?,
+            }
+        }
+    }
+    Ok(line.finish())
+}
+
+/// Asks NineDoor for a session of the console's own and takes the time; that the network works is shown by whoever
+/// reads the answer.
+pub(crate) async fn self_test(house: &House) -> SelfTest {
+    let begun = house.ctx.now();
+    let result = match house.door.attach(CONSOLE_ACTOR, "").await {
+        Ok(pass) => {
+            let took = house.ctx.now().since(begun);
+            house.door.leave(pass).await;
+            SelfTest::Passed(took)
+        }
+        Err(_) => SelfTest::Failed,
+    };
+    house.self_test.set(result);
+    result
+}
