@@ -77,7 +77,7 @@ pub struct Mint {
         conflicts_with = "ticket_config"
     )]
     pub ticket_secret: Option<String>,
-    /// TOML file with [[tickets]] tables of role and secret. Else COHSH_TICKET_CONFIG, and tickets.toml in the state
+    /// TOML file with a `tickets` table of role and secret. Else COHSH_TICKET_CONFIG, and tickets.toml in the state
     /// directory.
     #[arg(long, value_name = "FILE", requires = "mint_ticket")]
     pub ticket_config: Option<PathBuf>,
@@ -90,8 +90,8 @@ pub struct Mint {
     /// Operations it is good for.
     #[arg(long, value_name = "N", requires = "mint_ticket")]
     pub ticket_ops: Option<u64>,
-    /// A path the session is limited to, and what it may do there: PATH:read|write|read-write[:PER_SECOND]. May be
-    /// given several times.
+    /// A path the session is limited to, and what it may do there: PATH:read, PATH:write or PATH:read-write, with
+    /// :PER_SECOND behind it to limit the rate. May be given several times.
     #[arg(long, value_name = "SCOPE", value_parser = scope, requires = "mint_ticket")]
     pub ticket_scope: Vec<ScopeArg>,
     /// Bytes the session may read and write in all.

@@ -3,6 +3,7 @@
 //! Answers for keeping the session alive while the person thinks, and for a failed command never ending the shell.
 //! Never writes a ticket into the history.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use client::state::StateDir;
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
-use rustyline::hint::{Hinter, HistoryHinter};
+use rustyline::hint::{Hint, Hinter, HistoryHinter};
 use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Context, Editor, Helper};
@@ -192,23 +193,51 @@ impl Completer for Assistant {
     }
 }
 
+/// What is shown behind the cursor.
+struct Shown {
+    text: String,
+    /// Whether it can be taken over with the right arrow: an earlier line can, a list of arguments cannot.
+    is_text: bool,
+}
+
+impl Hint for Shown {
+    fn display(&self) -> &str {
+        &self.text
+    }
+
+    fn completion(&self) -> Option<&str> {
+        self.is_text.then_some(&self.text)
+    }
+}
+
 impl Hinter for Assistant {
-    type Hint = String;
+    type Hint = Shown;
 
     /// The arguments of a verb that was just typed, else the rest of an earlier line.
-    fn hint(&self, line: &str, pos: usize, ctx: &Context<'_>) -> Option<String> {
+    fn hint(&self, line: &str, pos: usize, ctx: &Context<'_>) -> Option<Shown> {
         let arguments = COMMANDS
             .iter()
             .find_map(|(usage, _)| usage.strip_prefix(line))
             .filter(|_| line.ends_with(' '));
         match arguments {
-            Some(arguments) => Some(arguments.to_owned()),
-            None => self.history.hint(line, pos, ctx),
+            Some(arguments) => Some(Shown {
+                text: arguments.to_owned(),
+                is_text: false,
+            }),
+            None => self
+                .history
+                .hint(line, pos, ctx)
+                .map(|text| Shown { text, is_text: true }),
         }
     }
 }
 
-impl Highlighter for Assistant {}
+impl Highlighter for Assistant {
+    fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
+        Cow::Owned(format!("\x1b[2m{hint}\x1b[22m"))
+    }
+}
+
 impl Validator for Assistant {}
 impl Helper for Assistant {}
 
