@@ -41,6 +41,8 @@ pub struct Config {
 pub struct Shell {
     config: Config,
     session: Option<Session>,
+    // What the session was attached as: further sessions may do no more than it may.
+    target: Option<Target>,
     // Until the first attach or detach, a command that needs a session makes one.
     attaches_itself: bool,
     reconnects_seen: u64,
@@ -52,6 +54,7 @@ impl Shell {
         Self {
             config,
             session: None,
+            target: None,
             attaches_itself: true,
             reconnects_seen: 0,
         }
@@ -107,7 +110,7 @@ impl Shell {
     }
 
     /// What to connect to as `role`.
-    pub fn target(&self, role: Role, ticket: Option<String>) -> Result<Target, String> {
+    fn target_as(&self, role: Role, ticket: Option<String>) -> Result<Target, String> {
         let Config {
             host,
             port,
@@ -172,8 +175,7 @@ impl Shell {
             Command::Lifecycle(action) => control::lifecycle(&session, action).await,
             Command::TelemetryPush { file, device } => telemetry::push(&session, &file, &device).await,
             Command::PoolBench(bench) => {
-                let extra = self.target(self.config.role, self.config.ticket.clone());
-                pool::bench(&session, extra.ok(), &self.config.options, &bench).await
+                pool::bench(&session, self.target.as_ref(), &self.config.options, &bench).await
             }
             Command::Test { mode, json, timeout } => selftest::run(self, mode, json, timeout).await,
             Command::Help
@@ -210,17 +212,17 @@ impl Shell {
         if let Some(old) = self.session.take() {
             old.quit().await;
         }
-        let target = match self.target(role, ticket) {
+        let target = match self.target_as(role, ticket) {
             Ok(target) => target,
             Err(why) => {
                 outcome.fail(Exit::Authentication, why, false);
                 return outcome;
             }
         };
-        match connect(target, self.config.options.clone()).await {
+        match connect(target.clone(), self.config.options.clone()).await {
             Ok(session) => {
                 outcome.ack(session.attached());
-                (self.session, self.reconnects_seen) = (Some(session), 0);
+                (self.session, self.target, self.reconnects_seen) = (Some(session), Some(target), 0);
             }
             Err(error) => outcome.error(&error),
         }

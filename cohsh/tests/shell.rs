@@ -462,6 +462,29 @@ async fn a_console_for_one_client_makes_a_pool_of_one() {
 }
 
 #[tokio::test]
+async fn the_pools_sessions_may_do_no_more_than_the_shells() {
+    let fake = Fake::start().await;
+    let mint = [
+        "--mint-ticket",
+        "--ticket-secret",
+        "s",
+        "--ticket-scope",
+        "/log:write",
+    ];
+    let ticket = cohsh(None, &mint, "").await.out.trim().to_owned();
+    let input = format!("attach queen {ticket}\npool bench path=/log/queen.log ops=4 kind=control\n");
+    let run = cohsh(Some(&fake), &[], &input).await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert_eq!(
+        (
+            fake.count("ATTACH"),
+            fake.count(&format!("ATTACH queen {ticket}"))
+        ),
+        (2, 2)
+    );
+}
+
+#[tokio::test]
 async fn pushing_telemetry() {
     let fake = Fake::start().await;
     let file = Script::new("fixture.txt", &"line of telemetry\n".repeat(200));

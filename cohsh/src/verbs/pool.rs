@@ -29,11 +29,11 @@ impl Pool {
     }
 }
 
-/// Runs the benchmark. The pool's further sessions are made as `extra` says; if the hive has no room for them, the
-/// pool is as large as it can be.
+/// Runs the benchmark. The pool's further sessions are made like this one, as `like` says; if the hive has no room for
+/// them, the pool is as large as it can be.
 pub(crate) async fn bench(
     session: &Session,
-    extra: Option<Target>,
+    like: Option<&Target>,
     options: &Options,
     bench: &PoolBench,
 ) -> Outcome {
@@ -42,7 +42,7 @@ pub(crate) async fn bench(
         outcome.refuse(Exit::Usage, format!("pool bench result ERR {why}"));
         return outcome;
     }
-    let mut pool = fill(session, extra, options, bench).await;
+    let mut pool = fill(session, like, options, bench).await;
     let workers = pool.free.len();
 
     let start = Instant::now();
@@ -86,14 +86,14 @@ pub(crate) async fn bench(
     outcome
 }
 
-async fn fill(session: &Session, extra: Option<Target>, options: &Options, bench: &PoolBench) -> Pool {
+async fn fill(session: &Session, like: Option<&Target>, options: &Options, bench: &PoolBench) -> Pool {
     let mut free = vec![session.clone()];
     // One try: a console for a single client refuses the second at once.
     let options = Options {
         retries: 0,
         ..options.clone()
     };
-    while let Some(target) = &extra
+    while let Some(target) = like
         && free.len() < bench.kind.sessions()
     {
         let Ok(session) = connect(target.clone(), options.clone()).await else {
