@@ -511,3 +511,6 @@ impl Hall {
 fn is_telemetry(real: &str) -> bool {
     real.ends_with("/telemetry")
 }
+
+#[cfg(test)]
+mod tests;
