@@ -107,7 +107,9 @@ mod models {
     /// Two wakers and the executor: what a waker announced before it returned is polled afterwards.
     #[test]
     fn no_wake_is_lost() {
-        loom::model(|| {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(2);
+        model.check(|| {
             let queue = Arc::new(ReadyQueue::new(2));
             let news = Arc::new([AtomicU32::new(0), AtomicU32::new(0)]);
             let wakers = [0_u32, 1].map(|task| {
