@@ -93,6 +93,7 @@ impl Wiring {
         &self.topology.domains
     }
 
+    #[cfg(feature = "hosted")]
     pub(crate) fn fault_injection(&self) -> bool {
         self.topology.fault_injection
     }

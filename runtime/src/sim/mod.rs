@@ -5,6 +5,7 @@
 //! run, to the byte of its trace.
 //! Never: reads a clock, starts a thread or asks the operating system for anything.
 
+#[cfg(feature = "hosted")]
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
