@@ -1,0 +1,127 @@
+//! What each actor is told: the manifest's values and the secrets, as plain data.
+//!
+//! Answers for: everything that `hive.toml` says about an actor reaching its domain.
+//! Never: depends on an actor (a domain crate turns this into its actor's own configuration), and never shows what may
+//! hold a secret: those types have no `Debug`.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+/// What the domain's actor is told.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Actor {
+    /// The driver knows its device from the symbols that Microkit fills in.
+    Net,
+    /// The console.
+    ConsoleTcp(ConsoleTcp),
+    /// The door.
+    NineDoor(NineDoor),
+    /// The queen.
+    Queen(Queen),
+    /// The heartbeat workers.
+    WorkerHeart(WorkerHeart),
+}
+
+/// The console's part.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsoleTcp {
+    /// Expected after `AUTH `.
+    pub token: String,
+    /// TCP port.
+    pub port: u16,
+    /// Hardware address.
+    pub mac: [u8; 6],
+    /// IPv4 address.
+    pub ip: [u8; 4],
+    /// Bits of the network's prefix.
+    pub prefix: u8,
+    /// Connections of the stack.
+    pub connections: u16,
+    /// How long connections outlive a restart of the driver, in milliseconds.
+    pub link_grace_ms: u64,
+    /// Authenticated sessions at once.
+    pub sessions: u16,
+    /// Connections that have not authenticated.
+    pub unauthenticated: u16,
+    /// Milliseconds from connect to a right AUTH.
+    pub auth_timeout_ms: u64,
+    /// Seconds without traffic after which a session is closed.
+    pub idle_timeout_s: u64,
+}
+
+/// NineDoor's part. The boot id is made at boot.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NineDoor {
+    /// Version of the manifest's format.
+    pub schema: String,
+    /// The manifest's profile.
+    pub profile: String,
+    /// SHA-256 of the manifest, lower-case hex.
+    pub sha256: String,
+    /// Prefix and link of each forwarded subtree.
+    pub mounts: Vec<(String, String)>,
+    /// Role label and ticket secret.
+    pub keys: Vec<(String, String)>,
+    /// Upper bounds of what a ticket may claim.
+    pub ticket_limits: TicketLimits,
+    /// Sizes of the tables.
+    pub limits: DoorLimits,
+}
+
+/// Upper bounds of a ticket's claims; 0 means no limit.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketLimits {
+    /// Scopes in one ticket.
+    pub scopes: u8,
+    /// Bytes of one scope's path.
+    pub scope_path_bytes: u16,
+    /// Requests per second of one scope.
+    pub scope_rate_per_s: u32,
+    /// Bytes over a session's life.
+    pub bandwidth_bytes: u64,
+    /// Telemetry reads that go back.
+    pub cursor_resumes: u32,
+    /// Telemetry reads.
+    pub cursor_advances: u32,
+}
+
+/// Sizes of NineDoor's tables.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoorLimits {
+    /// Sessions of every kind.
+    pub sessions: u32,
+    /// Retained lines of the log.
+    pub log_lines: u32,
+    /// Retained bytes of the log.
+    pub log_bytes: u32,
+    /// Bytes of a worker's telemetry ring.
+    pub ring_bytes: u32,
+    /// Live workers.
+    pub workers: u32,
+    /// Binds and mounts of a session.
+    pub binds: u32,
+}
+
+/// The queen's part.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queen {
+    /// Ticket secret of heartbeat workers.
+    pub worker_secret: String,
+    /// Live workers at once.
+    pub workers: u32,
+    /// Milliseconds between two ticks.
+    pub tick_ms: u64,
+    /// Seconds that a worker lives by default.
+    pub default_ttl_s: u64,
+    /// Operations of a worker by default.
+    pub default_ops: u64,
+}
+
+/// The worker domain's part.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerHeart {
+    /// Workers at once.
+    pub slots: u32,
+}
