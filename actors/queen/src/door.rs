@@ -69,8 +69,9 @@ async fn session<C: Transport>(queen: &Queen, client: &Client<C>) -> Result<Infa
     let log = client
         .walk_open(&root, &["log", "queen.log"], append_only)
         .await?;
-    disown_strangers(queen, client, &root, &ctl).await?;
+    // First: a worker that is given up while NineDoor tells what it has would otherwise be forgotten here.
     queen.change(|ledger| ledger.state.workers.peer_up(Peer::Door));
+    disown_strangers(queen, client, &root, &ctl).await?;
     loop {
         match queen.until(|ledger| next(&ledger.state)).await {
             Task::Worker(step) => take(queen, client, &ctl, Peer::Door, step).await?,
@@ -84,7 +85,8 @@ fn next(state: &crate::state::State) -> Option<Task> {
     step.or_else(|| state.audit.oldest().map(|_| Task::Tell))
 }
 
-/// Ends the workers that NineDoor has and this queen does not know: they are from a life that she has forgotten.
+/// Ends the workers that NineDoor has and this queen does not want: they were given up while it was away, or are from
+/// a life that she has forgotten.
 async fn disown_strangers<C: Transport>(
     queen: &Queen,
     client: &Client<C>,
@@ -102,8 +104,8 @@ async fn disown_strangers<C: Transport>(
                 let Some(number) = number_of(entry.name.as_str()) else {
                     return;
                 };
-                let known = queen.look(|ledger| ledger.state.workers.spec(number).is_some());
-                if let (false, Ok(id)) = (known, WorkerId::try_from(entry.name.as_str())) {
+                let wanted = queen.look(|ledger| ledger.state.workers.is_wanted(number));
+                if let (false, Ok(id)) = (wanted, WorkerId::try_from(entry.name.as_str())) {
                     // What finds no place is found again by the next pass.
                     let _ = strangers.push(id);
                 }

@@ -51,8 +51,9 @@ async fn session<C: Transport>(queen: &Queen, client: &Client<C>) -> Result<Infa
         .walk_open(&root, &["ctl"], OpenFlags::RDWR | OpenFlags::APPEND)
         .await?;
     let events = client.walk_open(&root, &["events"], OpenFlags::RDONLY).await?;
-    stop_strangers(queen, client, &ctl).await?;
+    // First: a worker that is given up while the domain tells what it has would otherwise be forgotten here.
     queen.change(|ledger| ledger.state.workers.peer_up(Peer::Heart));
+    stop_strangers(queen, client, &ctl).await?;
     let steps = pin!(steps(queen, client, &ctl));
     let ends = pin!(ends(queen, client, &events));
     match select(steps, ends).await {

@@ -225,7 +225,7 @@ impl Workers {
 
     // What the peers are told, and what they answered.
 
-    /// The peer is connected and has told what it has; what was believed of it before counts no more.
+    /// The peer is connected: from now on what is given up is taken back from it. It is asked next what it has.
     pub(crate) fn peer_up(&mut self, peer: Peer) {
         *self.up(peer) = true;
     }
