@@ -1,0 +1,113 @@
+//! After boot the request path allocates nothing: the threads of the actors are counted.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use client::state::StateDir;
+use hive::run;
+use hive::{Manifest, Secrets};
+use tests::Console;
+
+/// Threads are told apart by their id; the kernel's default limit on ids is far below this.
+const THREADS: usize = 1 << 22;
+
+static ALLOCATIONS: [AtomicU64; THREADS] = [const { AtomicU64::new(0) }; THREADS];
+
+struct Counting;
+
+fn count() {
+    // SAFETY: gettid has no preconditions and cannot fail.
+    let thread = unsafe { libc::gettid() };
+    ALLOCATIONS[thread as usize % THREADS].fetch_add(1, Ordering::Relaxed);
+}
+
+// SAFETY: every call goes to the system's allocator unchanged; counting touches only a static.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract, which is the same.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract, which is the same.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract, which is the same.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Allocations so far, by the name of the thread that made them.
+fn allocations() -> BTreeMap<String, u64> {
+    let mut by_name = BTreeMap::new();
+    for task in std::fs::read_dir("/proc/self/task").expect("our own threads") {
+        let task = task.expect("an entry").path();
+        let id: usize = task.file_name().and_then(|id| id.to_str()).expect("an id").parse().expect("a number");
+        let Ok(name) = std::fs::read_to_string(task.join("comm")) else { continue };
+        *by_name.entry(name.trim().to_owned()).or_default() += ALLOCATIONS[id % THREADS].load(Ordering::Relaxed);
+    }
+    by_name
+}
+
+fn work(console: &mut Console, rounds: usize) {
+    for n in 0..rounds {
+        let payload = "a".repeat(1 + n % 200);
+        assert!(console.ask(&format!("ECHO /log/queen.log {payload}")).starts_with("OK ECHO"));
+        for command in ["CAT /log/queen.log", "CAT /proc/boot", "CAT /proc/lifecycle/state", "LS /", "LS /proc"] {
+            let (ack, _) = console.stream(command);
+            assert!(ack.starts_with("OK "), "{ack}");
+        }
+        let (ack, _) = console.stream("TAIL /worker/worker-1/telemetry");
+        assert!(ack.starts_with("OK TAIL"), "{ack}");
+        assert!(console.ask("CAT /nope").starts_with("ERR CAT"));
+        assert!(console.ask("FROB").starts_with("ERR PARSE"));
+        assert_eq!(console.ask("PING"), "OK PING reply=pong");
+        console.receive();
+    }
+}
+
+#[test]
+fn the_request_path_allocates_nothing_after_boot() {
+    // The network's host side is no actor of the VM; it gets a thread of its own and is not counted.
+    let text = hive::manifest::DEFAULT
+        .replacen("name = \"net\"\nthread = \"request\"", "name = \"net\"\nthread = \"net\"", 1)
+        .replacen("tick_ms = 1000", "tick_ms = 20", 1);
+    let manifest = Manifest::parse(&text).expect("a valid manifest");
+    let directory = tempfile::tempdir().expect("a directory for the state");
+    let listen = "127.0.0.1:0".parse().expect("an address");
+    let state = StateDir::at(directory.path());
+    let secrets = Secrets::gather(&manifest, &state, Some("counted-token"), listen).expect("secrets");
+    let hive = run::Hive::start(&manifest, &secrets, listen, Some(directory.path())).expect("a hive");
+    hive.wait_until_ready("counted-token").expect("ready");
+
+    let connect = || Console::queen(hive.console(), "counted-token");
+    let spawned = connect().ask(r#"ECHO /queen/ctl {"spawn":"heartbeat","ticks":1000000}"#);
+    assert!(spawned.starts_with("OK ECHO"), "{spawned}");
+    let in_parallel = |rounds: usize| {
+        thread::scope(|scope| {
+            for _ in 0..16 {
+                // Connecting is part of the path: sessions come and go without an allocation too.
+                scope.spawn(move || work(&mut connect(), rounds));
+            }
+        });
+    };
+    in_parallel(20);
+    let before = allocations();
+    in_parallel(60);
+    let after = allocations();
+    for thread in ["request", "workers"] {
+        let (before, after) = (before.get(thread), after.get(thread));
+        assert!(before.is_some_and(|count| *count > 0), "{thread} made no allocation at boot: is it counted?");
+        assert_eq!(before, after, "{thread} allocates on the request path");
+    }
+    hive.stop();
+}
