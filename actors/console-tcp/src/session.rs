@@ -158,6 +158,8 @@ impl Session<'_> {
                 Some(Heard::Over) => return Ok(End::Lost),
                 None => self.wait(stream).await?,
             }
+            // A client that sends without end must not keep the others waiting.
+            house.ctx.cooperate().await;
         }
     }
 
