@@ -139,7 +139,8 @@ pub struct Timers {
     /// and at least 62 s: a peer that does not read is asked at intervals that grow to 60 s whether it has
     /// room again, and must not count as gone in between.
     pub peer: Duration,
-    /// A peer that asked for a connection has this long to complete the handshake.
+    /// A peer that asked for a connection has this long to complete the handshake: three repetitions, at 1, 3 and
+    /// 7 s. A flood does not have to wait for it; it pushes the oldest request out.
     pub handshake: Duration,
     /// An own connection request is given up after this long.
     pub connect: Duration,
@@ -170,7 +171,7 @@ impl Default for Timers {
             ack_delay: Duration::from_millis(2),
             keep_alive: Duration::from_secs(15),
             peer: Duration::from_secs(75),
-            handshake: Duration::from_secs(5),
+            handshake: Duration::from_secs(10),
             connect: Duration::from_secs(10),
             close: Duration::from_secs(10),
             linger: Duration::from_secs(5),

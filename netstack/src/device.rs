@@ -12,6 +12,7 @@ use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant as SmolInstant;
 
 use crate::config::FRAME_BYTES;
+use crate::flows::Flows;
 
 /// Which life of the other side a device is talking to: another number says that the other side was
 /// started afresh.
@@ -99,12 +100,18 @@ impl Outbox {
         }
     }
 
+    /// Whether a frame waits for room.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting > 0
+    }
+
     /// Forgets the frame that waits for room: it was for a peer that is gone.
     pub(crate) fn forget(&mut self) {
         self.waiting = 0;
     }
 
-    fn flush<D: FrameDevice>(&mut self, device: &mut D) -> Result<(), Blocked> {
+    /// Sends the frame that waits for room, if there is one and there is room now.
+    pub(crate) fn flush<D: FrameDevice>(&mut self, device: &mut D) -> Result<(), Blocked> {
         if self.waiting > 0 {
             device.transmit(&self.frame[..self.waiting])?;
             self.waiting = 0;
@@ -116,6 +123,7 @@ impl Outbox {
     fn send<D: FrameDevice, R>(
         &mut self,
         device: &mut D,
+        flows: &mut Flows,
         len: usize,
         build: impl FnOnce(&mut [u8]) -> R,
     ) -> R {
@@ -125,6 +133,7 @@ impl Outbox {
             return build(&mut self.spare[..len]);
         }
         let result = build(&mut self.frame[..len]);
+        flows.correct(&mut self.frame[..len]);
         match device.transmit(&self.frame[..len]) {
             Ok(()) => self.sent += 1,
             Err(Blocked) => self.waiting = len,
@@ -137,6 +146,7 @@ impl Outbox {
 pub(crate) struct Wire<'a, D> {
     device: &'a mut D,
     buffers: &'a mut FrameBuffers,
+    flows: &'a mut Flows,
     /// Length of the received frame that smoltcp has not taken yet.
     incoming: Option<usize>,
     /// Whether smoltcp had something to send and found no room.
@@ -144,10 +154,16 @@ pub(crate) struct Wire<'a, D> {
 }
 
 impl<'a, D: FrameDevice> Wire<'a, D> {
-    pub(crate) fn new(device: &'a mut D, buffers: &'a mut FrameBuffers, incoming: Option<usize>) -> Self {
+    pub(crate) fn new(
+        device: &'a mut D,
+        buffers: &'a mut FrameBuffers,
+        flows: &'a mut Flows,
+        incoming: Option<usize>,
+    ) -> Self {
         Self {
             device,
             buffers,
+            flows,
             incoming,
             blocked: false,
         }
@@ -172,6 +188,7 @@ impl<D: FrameDevice> Device for Wire<'_, D> {
             Outgoing {
                 device: self.device,
                 outbox,
+                flows: self.flows,
             },
         ))
     }
@@ -184,6 +201,7 @@ impl<D: FrameDevice> Device for Wire<'_, D> {
         Some(Outgoing {
             device: self.device,
             outbox: &mut self.buffers.outbox,
+            flows: self.flows,
         })
     }
 
@@ -208,10 +226,11 @@ impl RxToken for Incoming<'_> {
 pub(crate) struct Outgoing<'a, D> {
     device: &'a mut D,
     outbox: &'a mut Outbox,
+    flows: &'a mut Flows,
 }
 
 impl<D: FrameDevice> TxToken for Outgoing<'_, D> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, build: F) -> R {
-        self.outbox.send(self.device, len, build)
+        self.outbox.send(self.device, self.flows, len, build)
     }
 }

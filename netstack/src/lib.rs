@@ -11,6 +11,7 @@ mod config;
 mod device;
 mod engine;
 mod error;
+mod flows;
 #[cfg(feature = "forward")]
 pub mod forward;
 mod link;

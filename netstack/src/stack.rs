@@ -105,12 +105,12 @@ async fn drive<D: FrameDevice>(shared: Rc<Shared>, mut device: D) {
         let more = shared.engine.borrow().is_full_turn(frames);
         if frames > 0 {
             // Those whom the frames have woken go first: their answers then leave with the acknowledgements.
-            yield_now().await;
+            shared.context.yield_now().await;
         }
         shared.touched.set(false);
         let wait = shared.engine.borrow_mut().egress(&mut device, shared.now());
         if more || wait.deadline.is_some_and(|deadline| deadline <= shared.now()) {
-            yield_now().await;
+            shared.context.yield_now().await;
         } else {
             wait_for_work(&shared, &mut device, wait).await;
         }
@@ -132,19 +132,6 @@ async fn wait_for_work<D: FrameDevice>(shared: &Shared, device: &mut D, wait: Wa
             return Poll::Ready(());
         }
         shared.waker.set(Some(cx.waker().clone()));
-        Poll::Pending
-    })
-    .await;
-}
-
-/// Lets every other ready task run once.
-async fn yield_now() {
-    let mut yielded = false;
-    poll_fn(|cx| {
-        if core::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
         Poll::Pending
     })
     .await;

@@ -140,6 +140,7 @@ impl Table {
         }
         match self.take_from(id) {
             Some(slot) => {
+                self.track(slot);
                 self.enter(
                     slot,
                     Phase::HalfOpen { door: id },
@@ -203,6 +204,8 @@ impl Table {
         let oldest = self
             .ids()
             .filter(|slot| self.slot(*slot).phase == Phase::HalfOpen { door: id })
+            // One that completed in this very turn is not in the queue yet.
+            .filter(|slot| self.socket(*slot).state() == tcp::State::SynReceived)
             .min_by_key(|slot| self.slot(*slot).since);
         let Some(slot) = oldest else { return false };
         self.counts.evicted += 1;

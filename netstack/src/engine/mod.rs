@@ -54,7 +54,6 @@ pub(crate) struct Wait {
 }
 
 /// What is known of the link, for telling a short break from a loss.
-#[derive(Default)]
 struct LinkWatch {
     incarnation: Option<Incarnation>,
     /// Since when nobody is on the other side.
@@ -75,7 +74,9 @@ impl Engine {
         let mut buffers = FrameBuffers::new(device.max_frame_bytes());
         let mut smol = Config::new(HardwareAddress::Ethernet(EthernetAddress(config.mac)));
         smol.random_seed = config.seed;
-        let mut interface = Interface::new(smol, &mut Wire::new(device, &mut buffers, None), stamp(now));
+        let mut table = Table::new(config);
+        let mut wire = Wire::new(device, &mut buffers, &mut table.flows, None);
+        let mut interface = Interface::new(smol, &mut wire, stamp(now));
         interface.update_ip_addrs(|addresses| {
             // The list has room for two; this is the first.
             let _ = addresses.push(IpCidr::Ipv4(Ipv4Cidr::new(config.ip, config.prefix)));
@@ -87,12 +88,18 @@ impl Engine {
         let ports = EPHEMERAL.end() - EPHEMERAL.start() + 1;
         Ok(Self {
             interface,
-            table: Table::new(config),
+            table,
             buffers,
             frames_per_turn: config.limits.frames_per_turn,
             next_port: EPHEMERAL.start() + (config.seed >> 48) as u16 % ports,
             received: 0,
-            link: LinkWatch::default(),
+            // Whoever connects before the link is up for the first time has lost nothing.
+            link: LinkWatch {
+                incarnation: None,
+                down_since: None,
+                lost: true,
+                stalled_since: None,
+            },
         })
     }
 
@@ -122,7 +129,7 @@ impl Engine {
             Some(Segment::Reset { from, to }) => (None, self.table.find(from, to)),
             None => (None, None),
         };
-        let mut wire = Wire::new(device, &mut self.buffers, Some(len));
+        let mut wire = Wire::new(device, &mut self.buffers, &mut self.table.flows, Some(len));
         let _: PollIngressSingleResult =
             self.interface
                 .poll_ingress_single(stamp(now), &mut wire, &mut self.table.set);
@@ -139,12 +146,15 @@ impl Engine {
         self.watch_link(device.incarnation(), now);
         self.table.settle(now);
         let budget = self.buffers.outbox.sent + u64::from(self.frames_per_turn);
+        // smoltcp takes a frame that waits for sent, and may have nothing to add. If it does not leave now, it
+        // still waits below.
+        let _ = self.buffers.outbox.flush(device);
         let (room, due) = loop {
-            let mut wire = Wire::new(device, &mut self.buffers, None);
+            let mut wire = Wire::new(device, &mut self.buffers, &mut self.table.flows, None);
             let sent = self
                 .interface
                 .poll_egress(stamp(now), &mut wire, &mut self.table.set);
-            let room = wire.blocked;
+            let room = wire.blocked || self.buffers.outbox.is_waiting();
             let due = self.interface.poll_at(stamp(now), &self.table.set).map(unstamp);
             match due {
                 _ if room => break (true, None),
@@ -181,6 +191,7 @@ impl Engine {
             self.table.release(id);
             return Err(ConnectError::Unaddressable);
         }
+        self.table.track(id);
         let deadline = now + self.table.timers.connect;
         self.table.enter(id, Phase::Connecting, now, Some(deadline));
         self.table.counts.connected += 1;

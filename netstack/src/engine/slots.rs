@@ -18,6 +18,7 @@ use super::doors::{Door, DoorId};
 use super::smol_duration;
 use crate::config::{StackConfig, Timers};
 use crate::error::TcpError;
+use crate::flows::Flows;
 use crate::stats::StackStats;
 
 /// Any port: used for a moment to bring a socket back to its first state.
@@ -92,6 +93,7 @@ pub(crate) struct Table {
     pub(crate) set: SocketSet<'static>,
     pub(crate) slots: Vec<Slot>,
     pub(crate) doors: Vec<Door>,
+    pub(crate) flows: Flows,
     /// As many sockets as there are free slots.
     pool: Vec<tcp::Socket<'static>>,
     /// Whether [`Table::settle`] may have something to do.
@@ -123,6 +125,7 @@ impl Table {
             set,
             slots,
             doors,
+            flows: Flows::new(connections),
             pool,
             unsettled: false,
             timers,
@@ -213,10 +216,10 @@ impl Table {
     /// Frees the socket that is missed least: in TIME-WAIT, then one whose peer has everything and only
     /// lingers, then the oldest half-open one.
     fn reclaim(&mut self) -> bool {
-        let rank = |id: &SlotId| match self.slot(*id).phase {
-            Phase::Lingering if self.socket(*id).state() == tcp::State::TimeWait => Some(0),
-            Phase::Lingering => Some(1),
-            Phase::HalfOpen { .. } => Some(2),
+        let rank = |id: &SlotId| match (self.slot(*id).phase, self.socket(*id).state()) {
+            (Phase::Lingering, tcp::State::TimeWait) => Some(0),
+            (Phase::Lingering, _) => Some(1),
+            (Phase::HalfOpen { .. }, tcp::State::SynReceived) => Some(2),
             _ => None,
         };
         let victim = self
@@ -237,10 +240,18 @@ impl Table {
         let mut socket = take_socket(&mut self.set, place);
         wipe(&mut socket);
         self.pool.push(socket);
+        self.flows.close(usize::from(id.0));
         self.enter(id, Phase::Free, Instant::ZERO, None);
         let slot = self.slot_mut(id);
         slot.ended = None;
         slot.shut = false;
+    }
+
+    /// Follows what is sent on a connection that has just begun.
+    pub(crate) fn track(&mut self, id: SlotId) {
+        if let (Some(peer), Some(own)) = (self.peer(id), self.own(id)) {
+            self.flows.open(usize::from(id.0), peer, own.port());
+        }
     }
 
     /// The connection between these two, if there is one.

@@ -247,7 +247,7 @@ fn a_peer_that_forgot_is_noticed_by_keep_alive() {
     let door = world.listen(4);
     let (client, server) = world.connect(door);
     world.client.table().release(client);
-    world.until(11 * SECOND, |world| {
+    world.until(16 * SECOND, |world| {
         (world.server.socket(server).state() == tcp::State::Closed).then_some(())
     });
     assert_eq!(world.server.table().failure(server), TcpError::Reset);
@@ -280,7 +280,7 @@ fn a_link_that_returns_as_another_ends_connections_at_once() {
     let door = world.listen(4);
     let (_, server) = world.connect(door);
     world.server.end.other_side.set(Some(Incarnation(2)));
-    world.step();
+    world.act();
     assert_eq!(world.server.table().failure(server), TcpError::LinkLost);
     let now = world.now();
     world.server.table().leave(server, now);
@@ -414,4 +414,24 @@ fn a_slow_reader_stops_the_writer_and_nothing_else() {
             .expect("open");
         (read == written).then_some(())
     });
+}
+
+#[test]
+fn a_request_made_before_the_link_is_up_leaves_when_it_is() {
+    let mut world = fair();
+    let door = world.listen(4);
+    for end in [&world.client.end, &world.server.end] {
+        end.other_side.set(None);
+    }
+    let client = world.dial();
+    world.run_for(SECOND);
+    for end in [&world.client.end, &world.server.end] {
+        end.other_side.set(Some(Incarnation(7)));
+    }
+    // An address resolution, a handshake: two round trips of 2 ms.
+    world.until(Duration::from_millis(5), |world| {
+        let now = world.now();
+        world.server.table().accept(door, now)
+    });
+    assert_eq!(world.client.socket(client).state(), tcp::State::Established);
 }

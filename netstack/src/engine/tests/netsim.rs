@@ -178,6 +178,36 @@ fn many_connections_share_a_bad_wire() {
     }
 }
 
+/// Both sides time out at once and count anew; see `flows.rs`.
+#[test]
+fn both_directions_at_once_never_lose_each_other() {
+    const LEN: usize = 24 * 1024;
+    for seed in 0..200 {
+        let weather = Weather {
+            loss_ppm: 50_000,
+            ..Weather::foul()
+        };
+        let mut world = World::new(weather, seed);
+        let door = world.listen(2);
+        let (client, server) = world.connect(door);
+        let (mut sent, mut read) = ([0; 2], [0; 2]);
+        world.until(LIMIT, |world| {
+            for side in 0..2 {
+                let socket = if side == 0 {
+                    world.client.socket(client)
+                } else {
+                    world.server.socket(server)
+                };
+                let chunk = [7; 1_024];
+                let len = chunk.len().min(LEN - sent[side]);
+                sent[side] += socket.send_slice(&chunk[..len]).expect("the connection lives");
+                read[side] += socket.recv_slice(&mut [0; 4_096]).expect("the connection lives");
+            }
+            (read == [LEN; 2]).then_some(())
+        });
+    }
+}
+
 /// The frames of a client, from the address request to the end of a connection.
 fn recorded_frames() -> Vec<Vec<u8>> {
     let mut world = World::new(Weather::fair(Duration::from_millis(1)), 1);
