@@ -194,6 +194,9 @@ mod tests {
 
     use super::*;
 
+    /// Log, workers, restarts.
+    type Content = (String, Vec<(String, u64, Vec<u8>)>, Vec<(u8, u64)>);
+
     struct State {
         log: Log,
         workers: Workers,
@@ -233,7 +236,7 @@ mod tests {
             apply(postcard::to_slice(&record, &mut buf).unwrap(), &mut self.kept()).unwrap();
         }
 
-        fn content(&self) -> (String, Vec<(String, u64, Vec<u8>)>, Vec<(u8, u64)>) {
+        fn content(&self) -> Content {
             let (from, to) = self.log.span();
             let mut log = std::vec![0; (to - from) as usize];
             self.log.read(from, to, &mut log).unwrap();

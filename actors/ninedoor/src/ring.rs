@@ -13,12 +13,15 @@ use alloc::vec;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Overtaken;
 
-/// The last `capacity` bytes of an endless sequence.
+/// The last `capacity` bytes of an endless sequence, and as many before them for readers that are under way.
 #[derive(Debug)]
 pub(crate) struct ByteRing {
+    /// Twice the capacity: a reader that began at the base has a whole capacity of appends to finish in.
     bytes: Box<[u8]>,
-    /// Position of the oldest byte held.
+    /// Position of the oldest byte that a new reader sees.
     base: u64,
+    /// Position of the oldest byte that is still there.
+    oldest: u64,
     /// Position of the next byte.
     end: u64,
 }
@@ -27,18 +30,19 @@ impl ByteRing {
     /// An empty ring; this is its only allocation.
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
-            bytes: vec![0; capacity.max(1)].into_boxed_slice(),
+            bytes: vec![0; 2 * capacity.max(1)].into_boxed_slice(),
             base: 0,
+            oldest: 0,
             end: 0,
         }
     }
 
     /// Bytes it can hold.
     pub(crate) fn capacity(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() / 2
     }
 
-    /// Position of the oldest byte held.
+    /// Position of the oldest byte that a new reader sees.
     pub(crate) fn base(&self) -> u64 {
         self.base
     }
@@ -51,26 +55,39 @@ impl ByteRing {
     /// Empties the ring and lets it go on at a position.
     pub(crate) fn restart_at(&mut self, position: u64) {
         self.base = position;
+        self.oldest = position;
         self.end = position;
     }
 
     /// Adds bytes at the end; of more than the capacity only the last are kept.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        let capacity = self.bytes.len();
-        let surplus = bytes.len().saturating_sub(capacity);
+        let room = self.bytes.len();
+        let surplus = bytes.len().saturating_sub(room);
         let (_, kept) = bytes.split_at(surplus);
         self.end += surplus as u64;
-        let at = (self.end % capacity as u64) as usize;
-        let (head, tail) = kept.split_at(kept.len().min(capacity - at));
+        let at = (self.end % room as u64) as usize;
+        let (head, tail) = kept.split_at(kept.len().min(room - at));
         copy(&mut self.bytes, at, head);
         copy(&mut self.bytes, 0, tail);
         self.end += kept.len() as u64;
-        self.base = self.base.max(self.end.saturating_sub(capacity as u64));
+        self.base = self.base.max(self.end.saturating_sub(self.capacity() as u64));
+        self.oldest = self.oldest.max(self.end.saturating_sub(room as u64));
+    }
+
+    /// Moves the base to the beginning of a line, if it lies within one and another begins before the end.
+    pub(crate) fn begin_with_a_line(&mut self) {
+        let newline = |position| self.piece(position, position + 1) == Some(b"\n");
+        if self.base == self.oldest || newline(self.base - 1) {
+            return;
+        }
+        if let Some(at) = (self.base..self.end - 1).find(|&position| newline(position)) {
+            self.base = at + 1;
+        }
     }
 
     /// Copies what lies from `position` up to `limit` (at most to the end) into `buf`; gives the count.
     pub(crate) fn read(&self, position: u64, limit: u64, buf: &mut [u8]) -> Result<usize, Overtaken> {
-        if position < self.base {
+        if position < self.oldest {
             return Err(Overtaken);
         }
         let mut done = 0;
@@ -90,12 +107,12 @@ impl ByteRing {
 
     /// The bytes from `position` up to `limit` as far as they lie together; `None` when there are none.
     pub(crate) fn piece(&self, position: u64, limit: u64) -> Option<&[u8]> {
-        if position < self.base || position >= limit.min(self.end) {
+        if position < self.oldest || position >= limit.min(self.end) {
             return None;
         }
-        let capacity = self.bytes.len();
-        let at = (position % capacity as u64) as usize;
-        let len = (limit.min(self.end) - position).min((capacity - at) as u64) as usize;
+        let room = self.bytes.len();
+        let at = (position % room as u64) as usize;
+        let len = (limit.min(self.end) - position).min((room - at) as u64) as usize;
         self.bytes.get(at..at + len)
     }
 }
@@ -123,11 +140,27 @@ mod tests {
         assert_eq!(ring.read(1, u64::MAX, &mut buf), Ok(2));
         ring.push(b"de");
         assert_eq!((ring.base(), ring.end()), (1, 5));
-        assert_eq!(ring.read(0, u64::MAX, &mut buf), Err(Overtaken));
         assert_eq!(ring.read(1, u64::MAX, &mut buf), Ok(4));
         assert_eq!(&buf[..4], b"bcde");
+        assert_eq!(ring.read(0, u64::MAX, &mut buf), Ok(5), "a reader under way is not overtaken at once");
+        ring.push(b"fghi");
+        assert_eq!(ring.read(0, u64::MAX, &mut buf), Err(Overtaken));
+        assert_eq!(ring.read(1, u64::MAX, &mut buf), Ok(8));
         assert_eq!(ring.read(5, u64::MAX, &mut buf), Ok(0));
         assert_eq!(ring.read(9, u64::MAX, &mut buf), Ok(0));
+    }
+
+    #[test]
+    fn whole_lines_give_way_if_the_writer_says_so() {
+        let mut ring = ByteRing::new(8);
+        for line in [b"ab\n", b"cd\n", b"ef\n"] {
+            ring.push(line);
+            ring.begin_with_a_line();
+        }
+        assert_eq!((ring.base(), ring.end()), (3, 9));
+        ring.push(b"a line longer than all\n");
+        ring.begin_with_a_line();
+        assert_eq!(ring.end() - ring.base(), 8, "no line begins before the end: the bytes that are there stay");
     }
 
     #[test]

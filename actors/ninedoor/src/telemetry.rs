@@ -212,7 +212,8 @@ impl Workers {
         }
     }
 
-    /// Appends raw bytes, with no separator; says when a wrap is worth a line.
+    /// Appends raw bytes, with no separator; says when a wrap is worth a line. Bytes give way one by one, unless what
+    /// is appended is a whole line: then whole lines give way, so that a reader never begins in the middle of a record.
     pub(crate) fn append(
         &mut self,
         worker: WorkerRef,
@@ -227,6 +228,9 @@ impl Workers {
             .ok_or(TelemetryError::Gone)?;
         let before = worker.ring.base();
         worker.ring.push(bytes);
+        if bytes.ends_with(b"\n") {
+            worker.ring.begin_with_a_line();
+        }
         worker.changed_ms = unix_ms;
         let base = worker.ring.base();
         let capacity = worker.ring.capacity() as u64;

@@ -24,7 +24,10 @@ fn config() -> Config {
     let keys = [Role::Queen, Role::WorkerHeartbeat, Role::WorkerGpu];
     Config {
         keys: keys.map(|role| (role, Key::from_secret(role.label()))).to_vec(),
-        limits: Limits { sessions: 16, ..Limits::default() },
+        limits: Limits {
+            sessions: 16,
+            ..Limits::default()
+        },
         ..Config::default()
     }
 }
@@ -38,23 +41,33 @@ fn region() -> Region {
 }
 
 fn at(ms: u64) -> Moment {
-    Moment { mono_ms: ms, unix_ms: 1_000_000 + ms }
+    Moment {
+        mono_ms: ms,
+        unix_ms: 1_000_000 + ms,
+    }
 }
 
 fn token(claims: &Claims<'_>) -> String {
-    mint(claims, Version::V1, &Key::from_secret(claims.role.label())).unwrap().to_string()
+    mint(claims, Version::V1, &Key::from_secret(claims.role.label()))
+        .unwrap()
+        .to_string()
 }
 
 fn worker(id: &str) -> String {
-    token(&Claims { subject: Some(id), ..Claims::new(Role::WorkerHeartbeat) })
+    token(&Claims {
+        subject: Some(id),
+        ..Claims::new(Role::WorkerHeartbeat)
+    })
 }
 
 fn enter(hall: &mut Hall, door: u8, uname: &str, aname: &str, now: Moment) -> Result<Lease, Refusal> {
     let session = hall.judge(door, uname, aname, now);
-    session.and_then(|session| hall.begin(session, now)).map_err(|no| {
-        hall.turned_away(door, uname, no, now);
-        no.fail.refusal().unwrap()
-    })
+    session
+        .and_then(|session| hall.begin(session, now))
+        .map_err(|no| {
+            hall.turned_away(door, uname, no, now);
+            no.fail.refusal().unwrap()
+        })
 }
 
 fn queen(hall: &mut Hall) -> Lease {
@@ -81,14 +94,22 @@ fn last(hall: &Hall) -> String {
     log(hall).pop().unwrap_or_default()
 }
 
-fn open(hall: &mut Hall, session: &Lease, real: &str, place: Place, flags: OpenFlags, now: Moment) -> Result<(), Fail> {
+fn open(
+    hall: &mut Hall,
+    session: &Lease,
+    real: &str,
+    place: Place,
+    flags: OpenFlags,
+    now: Moment,
+) -> Result<(), Fail> {
     hall.may_open(session.slot(), real, Some(place), flags, now)
 }
 
 fn create(hall: &mut Hall, id: &str) -> WorkerRef {
     let actor = enter(hall, QUEEN, "queen-actor", "", at(0)).unwrap();
     let line = std::format!(r#"{{"create":{{"id":"{id}"}}}}"#);
-    hall.write(actor.slot(), Place::WorkerCtl, line.as_bytes(), at(0)).unwrap();
+    hall.write(actor.slot(), Place::WorkerCtl, line.as_bytes(), at(0))
+        .unwrap();
     hall.workers.find(id).unwrap()
 }
 
@@ -99,12 +120,24 @@ impl House for Nobody {
         ["ninedoor", "queen"].get(usize::from(index)).copied()
     }
     fn counters(&self, name: &str) -> Option<runtime::counters::Snapshot> {
-        let refusals = if name == "queen" { [1, 2, 3, 4] } else { [10, 20, 30, 40] };
-        Some(runtime::counters::Snapshot { refusals, ..Default::default() })
+        let refusals = if name == "queen" {
+            [1, 2, 3, 4]
+        } else {
+            [10, 20, 30, 40]
+        };
+        Some(runtime::counters::Snapshot {
+            refusals,
+            ..Default::default()
+        })
     }
     fn each_child(&self, visit: &mut dyn FnMut(Child<'_>)) {
         let state = runtime::supervision::ChildState::Running;
-        visit(Child { name: "queen", state, restarts: 2, reason: "index out\nof bounds" });
+        visit(Child {
+            name: "queen",
+            state,
+            restarts: 2,
+            reason: "index out\nof bounds",
+        });
     }
     fn degraded(&self) -> bool {
         false
@@ -155,10 +188,24 @@ fn each_door_lets_in_whom_its_configuration_names() {
 fn tickets_are_judged_as_wire_2_6_says() {
     let mut hall = hall();
     let forged = mint(&Claims::new(Role::Queen), Version::V1, &Key::from_secret("guess")).unwrap();
-    let expired = token(&Claims { ttl_s: Some(5), issued_at_ms: 990_000, ..Claims::new(Role::Queen) });
-    let lasting = token(&Claims { ttl_s: Some(11), issued_at_ms: 990_000, ..Claims::new(Role::Queen) });
-    let greedy = Quotas { bandwidth_bytes: 131_073, ..Quotas::default() };
-    let greedy = token(&Claims { quotas: Some(greedy), ..Claims::new(Role::Queen) });
+    let expired = token(&Claims {
+        ttl_s: Some(5),
+        issued_at_ms: 990_000,
+        ..Claims::new(Role::Queen)
+    });
+    let lasting = token(&Claims {
+        ttl_s: Some(11),
+        issued_at_ms: 990_000,
+        ..Claims::new(Role::Queen)
+    });
+    let greedy = Quotas {
+        bandwidth_bytes: 131_073,
+        ..Quotas::default()
+    };
+    let greedy = token(&Claims {
+        quotas: Some(greedy),
+        ..Claims::new(Role::Queen)
+    });
     let nobody = token(&Claims::new(Role::WorkerHeartbeat));
     for (uname, aname, expected) in [
         ("queen", "cohesix-ticket-", Some(Refusal::TicketRejected)),
@@ -168,7 +215,11 @@ fn tickets_are_judged_as_wire_2_6_says() {
         ("queen", &greedy, Some(Refusal::InvalidClaims)),
         ("worker", &nobody, Some(Refusal::TicketRejected)),
     ] {
-        assert_eq!(enter(&mut hall, CONSOLE, uname, aname, at(0)).err(), expected, "{uname} {aname}");
+        assert_eq!(
+            enter(&mut hall, CONSOLE, uname, aname, at(0)).err(),
+            expected,
+            "{uname} {aname}"
+        );
     }
     let told = log(&hall).join("\n");
     for line in [
@@ -208,11 +259,16 @@ fn a_session_ends_when_its_ticket_expires() {
     for _ in 0..3 {
         hall.tell(session.slot(), Verb::Read, "/proc/boot", fail, at(2000));
     }
-    let told: Vec<_> = log(&hall).into_iter().filter(|line| line.contains("reason=expired")).collect();
+    let told: Vec<_> = log(&hall)
+        .into_iter()
+        .filter(|line| line.contains("reason=expired"))
+        .collect();
     assert_eq!(
         told,
-        ["ui-ticket outcome=deny reason=expired role=queen ticket=unnamed path=/proc/boot verb=CAT \
-          issued_at_ms=1000000 ttl_s=2 now_ms=1002000"]
+        [
+            "ui-ticket outcome=deny reason=expired role=queen ticket=unnamed path=/proc/boot verb=CAT \
+          issued_at_ms=1000000 ttl_s=2 now_ms=1002000"
+        ]
     );
     assert_eq!(text(&hall, Place::SessionsActive), "active=0 draining=1\n");
 }
@@ -224,12 +280,24 @@ fn the_ticket_of_telemetry_ring_coh() {
     let mut hall = hall();
     let worker = create(&mut hall, "worker-1");
     let session = queen_with(&mut hall, |claims| {
-        for (path, verb, rate_per_s) in
-            [("/log", ScopeVerb::Read, 1), ("/queen", ScopeVerb::Write, 0), ("/shard", ScopeVerb::Write, 0)]
-        {
-            claims.scopes.push(Scope { path, verb, rate_per_s }).unwrap();
+        for (path, verb, rate_per_s) in [
+            ("/log", ScopeVerb::Read, 1),
+            ("/queen", ScopeVerb::Write, 0),
+            ("/shard", ScopeVerb::Write, 0),
+        ] {
+            claims
+                .scopes
+                .push(Scope {
+                    path,
+                    verb,
+                    rate_per_s,
+                })
+                .unwrap();
         }
-        claims.quotas = Some(Quotas { cursor_advances: 1, ..Quotas::default() });
+        claims.quotas = Some(Quotas {
+            cursor_advances: 1,
+            ..Quotas::default()
+        });
     });
     let (read, write) = (OpenFlags::RDONLY, OpenFlags::WRONLY);
     let (log_path, telemetry) = ("/log/queen.log", "/shard/13/worker/worker-1/telemetry");
@@ -245,12 +313,25 @@ fn the_ticket_of_telemetry_ring_coh() {
         (telemetry, ring, write, 0, Ok(())),
         ("/proc/boot", Place::Boot, read, 0, Err(scope)),
     ] {
-        assert_eq!(open(&mut hall, &session, path, place, flags, at(ms)), expected, "{path} at {ms}");
+        assert_eq!(
+            open(&mut hall, &session, path, place, flags, at(ms)),
+            expected,
+            "{path} at {ms}"
+        );
     }
-    for (path, allowed) in
-        [("/", true), ("/log", true), ("/log/queen.log", true), ("/proc", false), ("/logs", false), ("/queen/ctl", true)]
-    {
-        assert_eq!(hall.may_walk(session.slot(), path).is_ok(), allowed, "walk to {path}");
+    for (path, allowed) in [
+        ("/", true),
+        ("/log", true),
+        ("/log/queen.log", true),
+        ("/proc", false),
+        ("/logs", false),
+        ("/queen/ctl", true),
+    ] {
+        assert_eq!(
+            hall.may_walk(session.slot(), path).is_ok(),
+            allowed,
+            "walk to {path}"
+        );
     }
     hall.tell(session.slot(), Verb::Read, log_path, rate, at(5000));
     assert_eq!(
@@ -265,16 +346,22 @@ fn a_telemetry_read_consumes_an_advance_and_goes_on_at_the_cursor() {
     let mut hall = hall();
     let worker = create(&mut hall, "worker-1");
     let session = queen_with(&mut hall, |claims| {
-        claims.quotas = Some(Quotas { cursor_advances: 3, cursor_resumes: 1, ..Quotas::default() });
+        claims.quotas = Some(Quotas {
+            cursor_advances: 3,
+            cursor_resumes: 1,
+            ..Quotas::default()
+        });
     });
     let (path, place) = ("/worker/worker-1/telemetry", Place::Telemetry(worker));
     let snapshots = alloc::rc::Rc::new(core::cell::RefCell::new(crate::snapshot::Snapshots::new(1)));
     hall.write(session.slot(), place, b"one", at(0)).unwrap();
-    let mut read_on = |hall: &mut Hall, expected: &[u8]| {
+    let read_on = |hall: &mut Hall, expected: &[u8]| {
         open(hall, &session, path, place, OpenFlags::RDONLY, at(0)).unwrap();
         let mut view = View::open(place, hall, session.slot()).unwrap();
         let mut buf = [0; 64];
-        let count = view.read(hall, &Nobody, &snapshots, session.slot(), 0, &mut buf).unwrap();
+        let count = view
+            .read(hall, &Nobody, &snapshots, session.slot(), 0, &mut buf)
+            .unwrap();
         assert_eq!(&buf[..count], expected);
         view
     };
@@ -289,7 +376,10 @@ fn a_telemetry_read_consumes_an_advance_and_goes_on_at_the_cursor() {
     let mut again = |hall: &mut Hall, at| first.read(hall, &Nobody, &snapshots, session.slot(), at, &mut buf);
     assert_eq!(again(&mut hall, 0), Ok(2));
     assert_eq!(again(&mut hall, 2), Ok(2), "reading on is the same resume");
-    assert_eq!(again(&mut hall, 0), Err(Fail::Ticket(Denial::Resumes { limit: 1 })));
+    assert_eq!(
+        again(&mut hall, 0),
+        Err(Fail::Ticket(Denial::Resumes { limit: 1 }))
+    );
 }
 
 #[test]
@@ -318,7 +408,8 @@ fn workers_of_strangers_wait_for_a_queen_and_are_cut_with_the_last_one() {
     let (first, second) = (queen(&mut hall), queen(&mut hall));
     assert!(!cut(&mut hall));
     let lose = |hall: &mut Hall, lease: Lease, now| {
-        hall.write(lease.slot(), Place::SessionCtl, b"lost\n", now).unwrap();
+        hall.write(lease.slot(), Place::SessionCtl, b"lost\n", now)
+            .unwrap();
         drop(lease);
         hall.sweep(|_| false, now, |_| {});
     };
@@ -368,12 +459,24 @@ fn what_is_refused_and_what_is_quiet() {
     hall.tell(session.slot(), Verb::Read, "/nope", missing, at(0));
     hall.tell(session.slot(), Verb::Walk, "/nope", missing, at(0));
     assert_eq!(log(&hall).len(), before, "read traffic stays out of the log");
-    hall.tell(session.slot(), Verb::Write, "/proc/boot x", Fail::Refused(Refusal::Denied), at(0));
+    hall.tell(
+        session.slot(),
+        Verb::Write,
+        "/proc/boot x",
+        Fail::Refused(Refusal::Denied),
+        at(0),
+    );
     assert_eq!(
         last(&hall),
         "access outcome=deny reason=policy detail=denied role=queen ticket=none path=/proc/boot\\x20x verb=ECHO"
     );
-    hall.tell(session.slot(), Verb::Write, "/queen/ctl", Fail::Owner(ninep::Errno::EINVAL), at(0));
+    hall.tell(
+        session.slot(),
+        Verb::Write,
+        "/queen/ctl",
+        Fail::Owner(ninep::Errno::EINVAL),
+        at(0),
+    );
     assert!(last(&hall).contains("detail=invalid-payload"));
 }
 
@@ -383,7 +486,13 @@ fn a_flood_of_refusals_leaves_a_count() {
     let session = queen(&mut hall);
     let before = log(&hall).len();
     for _ in 0..1000 {
-        hall.tell(session.slot(), Verb::Write, "/proc/boot", Fail::Refused(Refusal::Denied), at(0));
+        hall.tell(
+            session.slot(),
+            Verb::Write,
+            "/proc/boot",
+            Fail::Refused(Refusal::Denied),
+            at(0),
+        );
     }
     assert_eq!(log(&hall).len(), before + 8);
     drop(session);
@@ -413,7 +522,8 @@ fn telemetry_leaves_the_lines_of_wire_4_7() {
     let worker = create(&mut hall, "worker-1");
     let session = queen(&mut hall);
     for _ in 0..12 {
-        hall.write(session.slot(), Place::Telemetry(worker), &[b'x'; 90], at(0)).unwrap();
+        hall.write(session.slot(), Place::Telemetry(worker), &[b'x'; 90], at(0))
+            .unwrap();
     }
     assert_eq!(last(&hall), "telemetry ring wrap dropped_bytes=56 new_base=56");
     let refused = hall.write(session.slot(), Place::Telemetry(worker), &[b'x'; 1025], at(0));
@@ -432,16 +542,29 @@ fn only_the_queen_actor_makes_and_ends_workers() {
     let other = enter(&mut hall, HEART, "worker", &other, at(0)).unwrap();
     let write = OpenFlags::WRONLY;
     for (lease, allowed) in [(&actor, true), (&session, false)] {
-        assert_eq!(open(&mut hall, lease, "/worker/ctl", Place::WorkerCtl, write, at(0)).is_ok(), allowed);
+        assert_eq!(
+            open(&mut hall, lease, "/worker/ctl", Place::WorkerCtl, write, at(0)).is_ok(),
+            allowed
+        );
     }
     let (telemetry, place) = ("/worker/worker-1/telemetry", Place::Telemetry(worker));
     assert_eq!(open(&mut hall, &session, telemetry, place, write, at(0)), Ok(()));
-    assert_eq!(open(&mut hall, &other, telemetry, place, write, at(0)), Err(Fail::Refused(Refusal::Denied)));
+    assert_eq!(
+        open(&mut hall, &other, telemetry, place, write, at(0)),
+        Err(Fail::Refused(Refusal::Denied))
+    );
     let end = br#"{"end":{"id":"worker-1"}}"#;
     for _ in 0..2 {
-        assert_eq!(hall.write(actor.slot(), Place::WorkerCtl, end, at(0)), Ok(()), "ending is idempotent");
+        assert_eq!(
+            hall.write(actor.slot(), Place::WorkerCtl, end, at(0)),
+            Ok(()),
+            "ending is idempotent"
+        );
     }
-    assert_eq!(hall.admit(session.slot(), at(0)), Err(Fail::Refused(Refusal::TicketRejected)));
+    assert_eq!(
+        hall.admit(session.slot(), at(0)),
+        Err(Fail::Refused(Refusal::TicketRejected))
+    );
     assert_eq!(hall.admit(other.slot(), at(0)), Ok(()));
     let gone = open(&mut hall, &actor, telemetry, place, OpenFlags::RDONLY, at(0));
     assert_eq!(gone, Err(Fail::Refused(Refusal::InvalidPath)));
@@ -470,10 +593,18 @@ fn a_restart_forgets_sessions_and_nothing_else() {
     let worker = create(&mut hall, "worker-1");
     create(&mut hall, "worker-2");
     let session = queen(&mut hall);
-    hall.write(session.slot(), Place::QueenLog, b"remember me", at(0)).unwrap();
-    hall.write(session.slot(), Place::Telemetry(worker), b"tick", at(0)).unwrap();
+    hall.write(session.slot(), Place::QueenLog, b"remember me", at(0))
+        .unwrap();
+    hall.write(session.slot(), Place::Telemetry(worker), b"tick", at(0))
+        .unwrap();
     let actor = enter(&mut hall, QUEEN, "queen-actor", "", at(0)).unwrap();
-    hall.write(actor.slot(), Place::WorkerCtl, br#"{"end":{"id":"worker-2"}}"#, at(0)).unwrap();
+    hall.write(
+        actor.slot(),
+        Place::WorkerCtl,
+        br#"{"end":{"id":"worker-2"}}"#,
+        at(0),
+    )
+    .unwrap();
     let lines = log(&hall);
     let again = Hall::new(config(), Some(region), at(9)).unwrap();
     assert_eq!(log(&again), lines, "the same boot of the hive says nothing new");
@@ -490,13 +621,21 @@ fn a_journal_that_does_not_verify_is_told() {
     let region = region();
     region.write_at(0, &[0xa5; 512]).unwrap();
     let hall = Hall::new(config(), Some(region), at(0)).unwrap();
-    let told = std::format!("journal actor=ninedoor outcome=corrupt why={} effect=started-empty", Corruption::Header);
+    let told = std::format!(
+        "journal actor=ninedoor outcome=corrupt why={} effect=started-empty",
+        Corruption::Header
+    );
     assert!(log(&hall).contains(&told), "{:?}", log(&hall));
     assert!(hall.boot.contains("journal.ninedoor=corrupt"));
     let forgetful = Hall::new(config(), None, at(0)).unwrap();
     assert!(forgetful.boot.contains("journal.ninedoor=none\n"));
-    let small = Hall::new(config(), Some(Region::in_memory(4096)), at(0)).err().unwrap();
-    assert!(small.to_string().contains("the journal region has 4096 bytes"), "{small}");
+    let small = Hall::new(config(), Some(Region::in_memory(4096)), at(0))
+        .err()
+        .unwrap();
+    assert!(
+        small.to_string().contains("the journal region has 4096 bytes"),
+        "{small}"
+    );
 }
 
 #[test]
@@ -505,13 +644,18 @@ fn a_full_journal_is_compacted_and_a_broken_one_refuses() {
     let mut hall = Hall::new(config(), Some(region.clone()), at(0)).unwrap();
     let session = queen(&mut hall);
     for _ in 0..200 {
-        hall.write(session.slot(), Place::QueenLog, &[b'x'; 4000], at(0)).unwrap();
+        hall.write(session.slot(), Place::QueenLog, &[b'x'; 4000], at(0))
+            .unwrap();
     }
     region.crash_at(1, runtime::region::Crash::Refuse);
     let lines = log(&hall);
     let refused = hall.write(session.slot(), Place::QueenLog, b"not kept", at(0));
     assert_eq!(refused, Err(Fail::Refused(Refusal::Busy)));
-    assert_eq!(log(&hall), lines, "what was not kept was not acknowledged and is not shown");
+    assert_eq!(
+        log(&hall),
+        lines,
+        "what was not kept was not acknowledged and is not shown"
+    );
 }
 
 // Files.
@@ -520,10 +664,16 @@ fn a_full_journal_is_compacted_and_a_broken_one_refuses() {
 fn proc_says_what_wire_4_2_and_control_4_want() {
     let mut hall = hall();
     let token = worker("worker-1");
-    let (_a, _b) = (queen(&mut hall), enter(&mut hall, HEART, "worker", &token, at(0)).unwrap());
+    let (_a, _b) = (
+        queen(&mut hall),
+        enter(&mut hall, HEART, "worker", &token, at(0)).unwrap(),
+    );
     let id = |n| crate::session::SessionId(n);
     for (place, expected) in [
-        (Place::SessionTotals, "sessions total=2 worker=1 shard_bits=8 shard_count=256\nshard 13 1\n"),
+        (
+            Place::SessionTotals,
+            "sessions total=2 worker=1 shard_bits=8 shard_count=256\nshard 13 1\n",
+        ),
         (Place::Outstanding, "outstanding current=3 limit=28\n"),
         (Place::ShortWrites, "short_writes total=0 retries=0\n"),
         (Place::SessionsActive, "active=2 draining=0\n"),
@@ -534,8 +684,14 @@ fn proc_says_what_wire_4_2_and_control_4_want() {
         (Place::SessionOwner(id(3)), ""),
         (Place::Refusals(protocol::refusal::Reason::Busy), "busy=11\n"),
         (Place::Refusals(protocol::refusal::Reason::Policy), "policy=44\n"),
-        (Place::Supervisor, "degraded=no\nchild=queen state=running restarts=2 reason=index out of bounds\n"),
-        (Place::ActorState(1), "state=running\nrestarts=2\nreason=index out of bounds\n"),
+        (
+            Place::Supervisor,
+            "degraded=no\nchild=queen state=running restarts=2 reason=index out of bounds\n",
+        ),
+        (
+            Place::ActorState(1),
+            "state=running\nrestarts=2\nreason=index out of bounds\n",
+        ),
         (Place::ActorState(0), "state=unsupervised\n"),
     ] {
         assert_eq!(text(&hall, place), expected, "{place:?}");
@@ -570,7 +726,14 @@ fn binds_are_a_sessions_own() {
     let (one, two) = (queen(&mut hall), queen(&mut hall));
     let binds = &mut hall.sessions.get_mut(one.slot()).unwrap().binds;
     binds.add("/log", "/shadow", MAX_BINDS).unwrap();
-    let seen = |lease: &Lease| hall.sessions.get(lease.slot()).unwrap().binds.rewrite("/shadow/queen.log").unwrap();
+    let seen = |lease: &Lease| {
+        hall.sessions
+            .get(lease.slot())
+            .unwrap()
+            .binds
+            .rewrite("/shadow/queen.log")
+            .unwrap()
+    };
     assert_eq!(seen(&one), "/log/queen.log");
     assert_eq!(seen(&two), "/shadow/queen.log");
 }

@@ -2,6 +2,7 @@
 //!
 //! Answers for running a scenario, an async function in the clients' domain, to its end in virtual time, and for a
 //! failed assertion in it failing the test.
+#![allow(dead_code)] // each suite uses a part of it
 
 pub mod queen;
 
@@ -23,6 +24,8 @@ use queen::Memory;
 
 /// Virtual time a scenario may take.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Bytes of the door's journal.
+pub const JOURNAL_BYTES: usize = 512 * 1024;
 /// Wall clock at the beginning of every simulation.
 pub const UNIX_MS: u64 = 1_700_000_000_000;
 
@@ -35,9 +38,17 @@ pub struct House {
 /// The configuration of the tests: every role has its label as secret.
 pub fn config() -> Config {
     Config {
-        boot: Boot { id: "b-1".to_owned(), ..Boot::default() },
-        keys: Role::ALL.map(|role| (role, Key::from_secret(role.label()))).to_vec(),
-        limits: Limits { sessions: 32, ..Limits::default() },
+        boot: Boot {
+            id: "b-1".to_owned(),
+            ..Boot::default()
+        },
+        keys: Role::ALL
+            .map(|role| (role, Key::from_secret(role.label())))
+            .to_vec(),
+        limits: Limits {
+            sessions: 32,
+            ..Limits::default()
+        },
         fault_injection: true,
         ..Config::default()
     }
@@ -45,41 +56,79 @@ pub fn config() -> Config {
 
 /// A ticket of these claims.
 pub fn token(claims: &Claims<'_>) -> String {
-    mint(claims, Version::V1, &Key::from_secret(claims.role.label())).expect("it fits").to_string()
+    mint(claims, Version::V1, &Key::from_secret(claims.role.label()))
+        .expect("it fits")
+        .to_string()
 }
 
 /// A heartbeat worker's ticket.
 pub fn worker_token(id: &str) -> String {
-    token(&Claims { subject: Some(id), ..Claims::new(Role::WorkerHeartbeat) })
+    token(&Claims {
+        subject: Some(id),
+        ..Claims::new(Role::WorkerHeartbeat)
+    })
+}
+
+/// The domains and links: the door, clients that do nothing yet, and a queen.
+pub fn topology(config: Config, queen: &Arc<Mutex<Memory>>, journal_bytes: usize) -> Topology {
+    let memory = queen.clone();
+    let mut topology = Topology {
+        domains: vec![
+            DomainSpec::new("clients", |_| {}),
+            DomainSpec::new("ninedoor", move |ctx| {
+                ninedoor::spawn(ctx, config.clone()).expect("it boots")
+            })
+            .with_region(ninedoor::JOURNAL_REGION, journal_bytes),
+            DomainSpec::new("queen", move |ctx| queen::spawn(ctx, &memory)),
+        ],
+        links: vec![
+            LinkSpec::new("console-ninedoor", "clients", "ninedoor", 32, 8192),
+            LinkSpec::new("worker-heart-ninedoor", "clients", "ninedoor", 16, 8192),
+            LinkSpec::new("queen-ninedoor", "clients", "ninedoor", 16, 8192),
+            LinkSpec::new("ninedoor-queen", "ninedoor", "queen", 32, 8192),
+        ],
+        fault_injection: true,
+    };
+    for domain in &mut topology.domains {
+        // Tests make them panic as often as they like.
+        domain.restart.intensity = 10_000;
+    }
+    topology
 }
 
 impl House {
     /// A house with this configuration of the door.
     pub fn with(config: Config, sim: SimConfig) -> Self {
-        let queen = Arc::new(Mutex::new(Memory { state: "ONLINE".to_owned(), ..Memory::default() }));
-        let memory = queen.clone();
-        let topology = Topology {
-            domains: vec![
-                DomainSpec::new("clients", |_| {}),
-                DomainSpec::new("ninedoor", move |ctx| ninedoor::spawn(ctx, config.clone()).expect("it boots"))
-                    .with_region(ninedoor::JOURNAL_REGION, 512 * 1024),
-                DomainSpec::new("queen", move |ctx| queen::spawn(ctx, &memory)),
-            ],
-            links: vec![
-                LinkSpec::new("console-ninedoor", "clients", "ninedoor", 32, 8192),
-                LinkSpec::new("worker-heart-ninedoor", "clients", "ninedoor", 16, 8192),
-                LinkSpec::new("queen-ninedoor", "clients", "ninedoor", 16, 8192),
-                LinkSpec::new("ninedoor-queen", "ninedoor", "queen", 32, 8192),
-            ],
-            fault_injection: true,
-        };
-        let sim = Sim::new(topology, SimConfig { unix_ms: UNIX_MS, ..sim }).expect("a sound topology");
+        Self::with_journal(config, sim, JOURNAL_BYTES)
+    }
+
+    /// The same with a journal of another size.
+    pub fn with_journal(config: Config, sim: SimConfig, journal_bytes: usize) -> Self {
+        let queen = Arc::new(Mutex::new(Memory {
+            state: "ONLINE".to_owned(),
+            ..Memory::default()
+        }));
+        let topology = topology(config, &queen, journal_bytes);
+        let sim = Sim::new(
+            topology,
+            SimConfig {
+                unix_ms: UNIX_MS,
+                ..sim
+            },
+        )
+        .expect("a sound topology");
         Self { sim, queen }
     }
 
     /// A plain house.
     pub fn new(seed: u64) -> Self {
-        Self::with(config(), SimConfig { seed, ..SimConfig::default() })
+        Self::with(
+            config(),
+            SimConfig {
+                seed,
+                ..SimConfig::default()
+            },
+        )
     }
 
     /// Runs a scenario to its end.
@@ -99,7 +148,11 @@ impl House {
         for index in 0..page.len() {
             let child = page.child(index).expect("a child");
             let reason = child.last_reason;
-            assert!(child.name != "clients" || child.restarts == 0, "the scenario failed: {}", reason.as_str());
+            assert!(
+                child.name != "clients" || child.restarts == 0,
+                "the scenario failed: {}",
+                reason.as_str()
+            );
         }
         assert_eq!(outcome, Outcome::Reached, "the scenario hangs");
     }
@@ -116,17 +169,21 @@ pub struct Peer {
     client: Client<Connection>,
 }
 
-/// Connects to the door by a link.
+/// Connects to the door by a link; again if the door dies meanwhile.
 pub async fn connect(ctx: &Context, link: &str) -> Peer {
-    let connection = ctx.link(link).expect("the link").connect().await;
-    let client = Client::new(connection, ClientConfig::default());
-    let driver = client.clone();
-    ctx.spawn(async move {
-        driver.run().await;
-    })
-    .expect("room for a task");
-    client.version().await.expect("9P2000.L");
-    Peer { client }
+    loop {
+        let connection = ctx.link(link).expect("the link").connect().await;
+        let client = Client::new(connection, ClientConfig::default());
+        let driver = client.clone();
+        ctx.spawn(async move {
+            driver.run().await;
+        })
+        .expect("room for a task");
+        match client.version().await {
+            Ok(_) => return Peer { client },
+            Err(error) => assert_eq!(error, ClientError::Closed),
+        }
+    }
 }
 
 /// The front door.
@@ -138,7 +195,10 @@ impl Peer {
     /// Begins a session.
     pub async fn attach(&self, uname: &str, aname: &str) -> Result<Session, Errno> {
         let root = self.client.attach(uname, aname).await.map_err(errno)?;
-        Ok(Session { client: self.client.clone(), root })
+        Ok(Session {
+            client: self.client.clone(),
+            root,
+        })
     }
 
     /// Begins a queen's session.
@@ -161,7 +221,10 @@ pub struct Session {
 impl Session {
     pub async fn open(&self, path: &str, flags: OpenFlags) -> Result<Fid, Errno> {
         let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
-        self.client.walk_open(&self.root, &names, flags).await.map_err(errno)
+        self.client
+            .walk_open(&self.root, &names, flags)
+            .await
+            .map_err(errno)
     }
 
     /// The bytes of a file.
@@ -208,7 +271,12 @@ impl Session {
 
     /// The log's lines.
     pub async fn log(&self) -> Vec<String> {
-        self.cat("/log/queen.log").await.expect("the log").lines().map(str::to_owned).collect()
+        self.cat("/log/queen.log")
+            .await
+            .expect("the log")
+            .lines()
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Whether the log has a line that contains a text.
@@ -223,16 +291,25 @@ impl Session {
 
     /// Ends the session as the console does when its client is gone.
     pub async fn lose(self) {
-        self.echo("/proc/9p/session/ctl", "lost").await.expect("every session may say so");
+        self.echo("/proc/9p/session/ctl", "lost")
+            .await
+            .expect("every session may say so");
         self.quit().await;
     }
 }
 
 /// Reads a file in pieces.
-pub async fn read_to_end<C: Transport>(client: &Client<C>, fid: &Fid, piece: usize) -> Result<Vec<u8>, Errno> {
+pub async fn read_to_end<C: Transport>(
+    client: &Client<C>,
+    fid: &Fid,
+    piece: usize,
+) -> Result<Vec<u8>, Errno> {
     let (mut bytes, mut buf) = (Vec::new(), vec![0; piece]);
     loop {
-        let count = client.read(fid, bytes.len() as u64, &mut buf).await.map_err(errno)?;
+        let count = client
+            .read(fid, bytes.len() as u64, &mut buf)
+            .await
+            .map_err(errno)?;
         if count == 0 {
             return Ok(bytes);
         }

@@ -73,11 +73,20 @@ impl FileTree for Queen {
     type Open = ();
 
     async fn attach(&self, uname: &str, aname: &str) -> Result<(File, Qid), Errno> {
-        self.0.lock().unwrap().attaches.push((uname.to_owned(), aname.to_owned()));
+        self.0
+            .lock()
+            .unwrap()
+            .attaches
+            .push((uname.to_owned(), aname.to_owned()));
         Ok((File::Root, File::Root.qid()))
     }
 
-    async fn walk(&self, from: &File, names: &[&str], qids: &mut [Qid]) -> Result<(usize, Option<File>), Errno> {
+    async fn walk(
+        &self,
+        from: &File,
+        names: &[&str],
+        qids: &mut [Qid],
+    ) -> Result<(usize, Option<File>), Errno> {
         let mut file = *from;
         for (done, name) in names.iter().enumerate() {
             match NAMES.iter().find(|entry| entry.2 == file && entry.1 == *name) {
@@ -121,7 +130,13 @@ impl FileTree for Queen {
         Ok(data.len())
     }
 
-    async fn readdir(&self, node: &File, _: &mut (), offset: u64, out: &mut DirWriter<'_>) -> Result<(), Errno> {
+    async fn readdir(
+        &self,
+        node: &File,
+        _: &mut (),
+        offset: u64,
+        out: &mut DirWriter<'_>,
+    ) -> Result<(), Errno> {
         for (next, (file, name, above)) in (1..).zip(NAMES) {
             if next > offset && above == *node && !out.push(file.qid(), next, Name::new(name).unwrap()) {
                 break;
@@ -131,7 +146,11 @@ impl FileTree for Queen {
     }
 
     async fn getattr(&self, node: &File) -> Result<Attr, Errno> {
-        Ok(if node.qid().is_dir() { Attr::dir(node.qid(), 0o555) } else { Attr::file(node.qid(), 0o644, 0) })
+        Ok(if node.qid().is_dir() {
+            Attr::dir(node.qid(), 0o555)
+        } else {
+            Attr::file(node.qid(), 0o644, 0)
+        })
     }
 
     async fn clunk(&self, _: File, _: Option<()>) {}
