@@ -187,7 +187,7 @@ mod tests {
         let mut buf = [0; 16];
         assert_eq!(log.read(from, to, &mut buf), Ok(6));
         assert_eq!(&buf[..6], b"first\n");
-        for _ in 0..3 {
+        for _ in 0..6 {
             log.append(&"y".repeat(MAX_LINE_BYTES), 0);
         }
         assert_eq!(log.read(from, to, &mut buf), Err(Overtaken));
