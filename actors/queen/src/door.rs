@@ -25,6 +25,11 @@ use crate::workers::{Peer, Step, WorkerId, number_of};
 /// Unknown workers that one pass over a listing takes note of; there are more passes.
 const STRANGERS: usize = 16;
 
+/// Bytes of `/proc/boot` that are looked at; it is a dozen short lines.
+const BOOT_BYTES: usize = 1024;
+/// How the line of `/proc/boot` begins that tells of NineDoor's corrupt journal.
+const CORRUPT_DOOR: &str = "journal.ninedoor=corrupt";
+
 /// What to do next.
 enum Task {
     Worker(Step),
@@ -72,6 +77,7 @@ async fn session<C: Transport>(queen: &Queen, client: &Client<C>) -> Result<Infa
     // First: a worker that is given up while NineDoor tells what it has would otherwise be forgotten here.
     queen.change(|ledger| ledger.state.workers.peer_up(Peer::Door));
     disown_strangers(queen, client, &root, &ctl).await?;
+    ask_for_corruption(queen, client, &root).await?;
     loop {
         match queen.until(|ledger| next(&ledger.state)).await {
             Task::Worker(step) => take(queen, client, &ctl, Peer::Door, step).await?,
@@ -134,6 +140,34 @@ async fn disown_strangers<C: Transport>(
             return Ok(());
         }
     }
+}
+
+/// Moves the node to DEGRADED when NineDoor has found its journal corrupt, once.
+async fn ask_for_corruption<C: Transport>(
+    queen: &Queen,
+    client: &Client<C>,
+    root: &Fid,
+) -> Result<(), SessionError> {
+    let boot = client
+        .walk_open(root, &["proc", "boot"], OpenFlags::RDONLY)
+        .await?;
+    let mut text = [0; BOOT_BYTES];
+    let count = client.read_all(&boot, &mut text).await?;
+    client.clunk(boot).await?;
+    let text = text.get(..count).unwrap_or_default();
+    let corrupt = text
+        .split(|byte| *byte == b'\n')
+        .any(|line| line.starts_with(CORRUPT_DOOR.as_bytes()));
+    if corrupt != queen.look(|ledger| ledger.state.door_corrupt) {
+        let now = queen.ctx.unix_ms();
+        queen.change(|ledger| {
+            if corrupt {
+                ledger.degrade("journal-corrupt", now)?;
+            }
+            ledger.commit(Some(Change::DoorCorrupt(corrupt)), None)
+        })?;
+    }
+    Ok(())
 }
 
 /// Delivers the oldest audit line.

@@ -79,12 +79,12 @@ impl Ledger {
         if self.state.lifecycle.state == Lifecycle::Booting {
             only_journal(self.transition(Lifecycle::Online, "boot-complete", unix_ms))?;
         }
-        if let Recovery::Corrupt(why) = recovery {
-            only_journal(self.commit(
-                None,
-                Some(&line(format_args!("journal corrupt owner=queen why={why}"))),
-            ))?;
-            only_journal(self.transition(Lifecycle::Degraded, "journal-corrupt", unix_ms))?;
+        if recovery.is_corrupt() {
+            let told = line(format_args!(
+                "journal actor=queen outcome={recovery} effect=started-empty"
+            ));
+            only_journal(self.commit(None, Some(&told)))?;
+            only_journal(self.degrade("journal-corrupt", unix_ms))?;
         }
         Ok(())
     }
@@ -109,6 +109,14 @@ impl Ledger {
             appended => appended.map_err(CommitError::Journal)?,
         }
         self.state.apply(&record).map_err(|_| CommitError::Misfit)
+    }
+
+    /// Moves an ONLINE node to DEGRADED and says so; in any other state it is for the operator to notice the log.
+    pub(crate) fn degrade(&mut self, reason: &str, unix_ms: u64) -> Result<Option<u64>, CommitError> {
+        match self.state.lifecycle.state {
+            Lifecycle::Online => self.transition(Lifecycle::Degraded, reason, unix_ms),
+            _ => Ok(None),
+        }
     }
 
     /// Moves the lifecycle and says so.
@@ -278,7 +286,10 @@ mod tests {
         ledger.boot(recovery, 10).unwrap();
         let (state, .., lines) = essence(&ledger);
         assert_eq!(state, Lifecycle::Degraded);
-        assert_eq!(lines[1], "journal corrupt owner=queen why=header");
+        assert_eq!(
+            lines[1],
+            "journal actor=queen outcome=corrupt why=header effect=started-empty"
+        );
         assert_eq!(
             lines[2],
             "lifecycle transition old=ONLINE new=DEGRADED reason=journal-corrupt"

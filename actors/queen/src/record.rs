@@ -62,6 +62,8 @@ pub(crate) enum Change<'a> {
         /// The bits.
         children: u64,
     },
+    /// Whether NineDoor, when last asked, had found its own journal corrupt.
+    DoorCorrupt(bool),
 }
 
 /// How a worker may run.

@@ -35,6 +35,8 @@ pub(crate) struct State {
     pub(crate) audit: Audit,
     /// Children the supervisor had given up when last seen, one bit each.
     pub(crate) down: u64,
+    /// NineDoor had found its journal corrupt when last asked.
+    pub(crate) door_corrupt: bool,
 }
 
 /// The record does not fit what came before it.
@@ -55,6 +57,7 @@ impl State {
             budget: None,
             audit: Audit::new(audit_lines),
             down: 0,
+            door_corrupt: false,
         }
     }
 
@@ -76,7 +79,11 @@ impl State {
             Change::Spawning(spec) => self.workers.spec(spec.number).is_none(),
             Change::Alive { number } => self.workers.phase(number) == Some(Phase::Spawning),
             Change::Gone { number } => self.workers.is_wanted(number),
-            Change::Budget(_) | Change::Next { .. } | Change::Delivered { .. } | Change::Down { .. } => true,
+            Change::Budget(_)
+            | Change::Next { .. }
+            | Change::Delivered { .. }
+            | Change::Down { .. }
+            | Change::DoorCorrupt(_) => true,
         };
         if fits { Ok(()) } else { Err(Misfit) }
     }
@@ -119,6 +126,10 @@ impl State {
                 self.down = children;
                 true
             }
+            Change::DoorCorrupt(corrupt) => {
+                self.door_corrupt = corrupt;
+                true
+            }
         };
         if fits { Ok(()) } else { Err(Misfit) }
     }
@@ -143,6 +154,7 @@ impl State {
         })?;
         change(Change::Next { number: self.next })?;
         change(Change::Down { children: self.down })?;
+        change(Change::DoorCorrupt(self.door_corrupt))?;
         if let Some(budget) = self.budget {
             change(Change::Budget(budget))?;
         }
@@ -181,7 +193,7 @@ mod tests {
         Standing,
         u64,
         Option<Budget>,
-        u64,
+        (u64, bool),
         u64,
         Vec<(Spec, Phase)>,
         Vec<String>,
@@ -198,7 +210,7 @@ mod tests {
             state.lifecycle.clone(),
             state.next,
             state.budget,
-            state.down,
+            (state.down, state.door_corrupt),
             state.audit.next(),
             workers,
             lines,
@@ -228,6 +240,7 @@ mod tests {
             (1..99u64).prop_map(|number| Change::Next { number }),
             (0..40u64).prop_map(|next| Change::Delivered { next }),
             any::<u64>().prop_map(|children| Change::Down { children }),
+            any::<bool>().prop_map(Change::DoorCorrupt),
         ]
     }
 

@@ -9,7 +9,6 @@ use core::pin::pin;
 use core::time::Duration;
 
 use futures::future::select;
-use protocol::lifecycle::State as Lifecycle;
 use protocol::worker::EndReason;
 use runtime::supervision::{ChildState, SupervisionView};
 
@@ -55,8 +54,8 @@ pub(crate) async fn escalations(queen: Rc<Queen>, page: SupervisionView) {
         if down != seen {
             let now = queen.ctx.unix_ms();
             let noted = queen.change(|ledger| {
-                if down & !seen != 0 && ledger.state.lifecycle.state == Lifecycle::Online {
-                    ledger.transition(Lifecycle::Degraded, "supervisor-escalation", now)?;
+                if down & !seen != 0 {
+                    ledger.degrade("supervisor-escalation", now)?;
                 }
                 ledger.commit(Some(Change::Down { children: down }), None)
             });

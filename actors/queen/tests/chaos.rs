@@ -34,7 +34,10 @@ struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
 }
@@ -65,11 +68,19 @@ fn life(seed: u64) {
                 // It dies in the middle of what it writes.
                 let domain = ["queen", "ninedoor"][dice.below(2) as usize];
                 let journal = hive.sim.region(domain, "journal").expect("both have one");
-                journal.crash_at(1 + dice.below(20), Crash::Torn { prefix: dice.below(40) as usize });
+                journal.crash_at(
+                    1 + dice.below(20),
+                    Crash::Torn {
+                        prefix: dice.below(40) as usize,
+                    },
+                );
             }
             9 => {
                 // Power fails.
-                let options = Options { seed: seed * 1000 + step as u64, ..options.clone() };
+                let options = Options {
+                    seed: seed * 1000 + step as u64,
+                    ..options.clone()
+                };
                 hive = hive.killed(Duration::from_millis(dice.below(500)), options);
             }
             _ => hive.run(Duration::from_millis(dice.below(400))),
@@ -84,7 +95,10 @@ fn life(seed: u64) {
 fn calm(hive: &mut Hive) {
     hive.sim.set_panics(0);
     for domain in ["queen", "ninedoor"] {
-        hive.sim.region(domain, "journal").expect("both have one").crash_never();
+        hive.sim
+            .region(domain, "journal")
+            .expect("both have one")
+            .crash_never();
     }
     hive.run(Duration::from_secs(2));
 }
@@ -92,7 +106,11 @@ fn calm(hive: &mut Hive) {
 #[test]
 fn a_crash_at_any_write_to_a_journal_loses_nothing_acknowledged() {
     for domain in ["queen", "ninedoor"] {
-        for crash in [Crash::Panic, Crash::Torn { prefix: 5 }, Crash::Torn { prefix: usize::MAX }] {
+        for crash in [
+            Crash::Panic,
+            Crash::Torn { prefix: 5 },
+            Crash::Torn { prefix: usize::MAX },
+        ] {
             let mut write = 1;
             while crashing_life(domain, write, crash) {
                 write += 1;
@@ -127,7 +145,8 @@ fn crashing_life(domain: &str, write: u64, crash: Crash) -> bool {
     let crashed = journal.writes() - writes >= write;
     calm(&mut hive);
     if hive.state() == "state=DRAINING" {
-        hive.echo("/queen/lifecycle/ctl", "resume").expect("it was DRAINING");
+        hive.echo("/queen/lifecycle/ctl", "resume")
+            .expect("it was DRAINING");
     }
     settled(&mut hive, &known);
     crashed
@@ -136,8 +155,16 @@ fn crashing_life(domain: &str, write: u64, crash: Crash) -> bool {
 fn spawn(hive: &mut Hive, known: &mut Knowledge) {
     match hive.spawn(1_000_000) {
         Ok(()) => {
-            let newest = hive.workers().into_iter().max().expect("there is a worker at least");
-            assert!(newest > known.highest, "worker-{newest} is new, after worker-{}", known.highest);
+            let newest = hive
+                .workers()
+                .into_iter()
+                .max()
+                .expect("there is a worker at least");
+            assert!(
+                newest > known.highest,
+                "worker-{newest} is new, after worker-{}",
+                known.highest
+            );
             known.highest = newest;
             known.alive.insert(newest);
             known.told.push(format!("spawned worker-{newest} "));
@@ -178,8 +205,16 @@ fn kill(hive: &mut Hive, known: &mut Knowledge, dice: &mut Dice) {
 
 fn settled(hive: &mut Hive, known: &Knowledge) {
     let workers: BTreeSet<u64> = hive.workers().into_iter().collect();
-    assert!(known.alive.is_subset(&workers), "{:?} are not all in {workers:?}", known.alive);
-    assert!(known.dead.is_disjoint(&workers), "some of {:?} are in {workers:?}", known.dead);
+    assert!(
+        known.alive.is_subset(&workers),
+        "{:?} are not all in {workers:?}",
+        known.alive
+    );
+    assert!(
+        known.dead.is_disjoint(&workers),
+        "some of {:?} are in {workers:?}",
+        known.dead
+    );
     assert_eq!(hive.state(), "state=ONLINE");
 
     // Everybody who has files runs, and ticks without a gap.
@@ -188,10 +223,17 @@ fn settled(hive: &mut Hive, known: &Knowledge) {
     for (number, before) in workers.iter().zip(before) {
         let after = hive.ticks(*number);
         let numbers: Vec<u64> = after.iter().map(|record| record.tick).collect();
-        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "worker-{number}: {numbers:?}");
-        let last = |records: &[protocol::telemetry::Heartbeat]| records.last().map_or(0, |record| record.tick);
+        assert!(
+            numbers.windows(2).all(|pair| pair[1] == pair[0] + 1),
+            "worker-{number}: {numbers:?}"
+        );
+        let last =
+            |records: &[protocol::telemetry::Heartbeat]| records.last().map_or(0, |record| record.tick);
         let made = last(&after) - last(&before);
-        assert!((9..=11).contains(&made), "worker-{number} made {made} ticks in a second");
+        assert!(
+            (9..=11).contains(&made),
+            "worker-{number} made {made} ticks in a second"
+        );
     }
 
     // The log has kept its last lines; of those, what was acknowledged is there in its order.
@@ -199,11 +241,18 @@ fn settled(hive: &mut Hive, known: &Knowledge) {
     let mut from = 0;
     let mut missing = 0;
     for told in &known.told {
-        match log[from..].iter().position(|line| line.starts_with(told.as_str())) {
+        match log[from..]
+            .iter()
+            .position(|line| line.starts_with(told.as_str()))
+        {
             Some(at) => from += at,
             None if from == 0 => missing += 1,
             None => panic!("{told:?} is not where it should be in {log:#?}"),
         }
     }
-    assert!(missing < known.told.len().max(1), "nothing of {:?} is in {log:#?}", known.told);
+    assert!(
+        missing < known.told.len().max(1),
+        "nothing of {:?} is in {log:#?}",
+        known.told
+    );
 }

@@ -69,10 +69,15 @@ impl Hive {
     pub fn new(options: Options) -> Hive {
         CONNECTIONS.with(|all| *all.borrow_mut() = [None, None]);
         let key = || Key::from_secret("a secret of this test");
-        let config = queen::Config { tick: options.tick, ..queen::Config::new(key()) };
+        let config = queen::Config {
+            tick: options.tick,
+            ..queen::Config::new(key())
+        };
         let journal_bytes = config.journal_bytes();
-        let mut door_config =
-            ninedoor::Config { keys: vec![(Role::WorkerHeartbeat, key())], ..ninedoor::Config::default() };
+        let mut door_config = ninedoor::Config {
+            keys: vec![(Role::WorkerHeartbeat, key())],
+            ..ninedoor::Config::default()
+        };
         if options.direct {
             door_config.mounts.clear();
             door_config.lifecycle = None;
@@ -81,7 +86,10 @@ impl Hive {
         let policy = |name: &str| RestartPolicy {
             intensity: options.intensity,
             window: Duration::from_secs(60),
-            delay: options.slow_restart.filter(|slow| slow.0 == name).map_or(Duration::ZERO, |slow| slow.1),
+            delay: options
+                .slow_restart
+                .filter(|slow| slow.0 == name)
+                .map_or(Duration::ZERO, |slow| slow.1),
         };
         let mut domains = vec![
             DomainSpec::new("console-tcp", |ctx| {
@@ -91,11 +99,17 @@ impl Hive {
                     }
                 }
             }),
-            DomainSpec::new("ninedoor", move |ctx| ninedoor::spawn(ctx, door_config.clone()).unwrap())
-                .with_region("journal", 524_288),
-            DomainSpec::new("queen", move |ctx| drop(queen::spawn(ctx, config.clone()).unwrap()))
-                .with_region("journal", journal_bytes),
-            DomainSpec::new("worker-heart", |ctx| worker_heart::spawn(ctx, Default::default()).unwrap()),
+            DomainSpec::new("ninedoor", move |ctx| {
+                ninedoor::spawn(ctx, door_config.clone()).unwrap()
+            })
+            .with_region("journal", 524_288),
+            DomainSpec::new("queen", move |ctx| {
+                drop(queen::spawn(ctx, config.clone()).unwrap())
+            })
+            .with_region("journal", journal_bytes),
+            DomainSpec::new("worker-heart", |ctx| {
+                worker_heart::spawn(ctx, Default::default()).unwrap()
+            }),
         ];
         for domain in &mut domains {
             domain.restart = policy(&domain.name);
@@ -108,7 +122,11 @@ impl Hive {
             LinkSpec::new("queen-worker-heart", "queen", "worker-heart", 16, 8192),
         ];
         let sim = Sim::new(
-            Topology { domains, links, fault_injection: false },
+            Topology {
+                domains,
+                links,
+                fault_injection: false,
+            },
             SimConfig {
                 seed: options.seed,
                 panic_domains: ["ninedoor", "queen", "worker-heart"].map(String::from).to_vec(),
@@ -117,7 +135,10 @@ impl Hive {
                 ..SimConfig::default()
             },
         );
-        Hive { sim: sim.expect("the topology is sound"), began_unix_ms: options.unix_ms }
+        Hive {
+            sim: sim.expect("the topology is sound"),
+            began_unix_ms: options.unix_ms,
+        }
     }
 
     /// Stops everything at once, as power does, and after some time starts a hive that finds what was preserved.
@@ -125,7 +146,11 @@ impl Hive {
         let regions = self.sim.regions().copy();
         let unix_ms = self.began_unix_ms + self.sim.now().as_millis() + off.as_millis() as u64;
         drop(self);
-        Hive::new(Options { regions, unix_ms, ..options })
+        Hive::new(Options {
+            regions,
+            unix_ms,
+            ..options
+        })
     }
 
     pub fn run(&mut self, time: Duration) {
@@ -140,7 +165,11 @@ impl Hive {
         self.ask_on(0, act)
     }
 
-    fn ask_on<T: 'static, F>(&mut self, connection: usize, act: impl FnOnce(Session) -> F + 'static) -> Answer<T>
+    fn ask_on<T: 'static, F>(
+        &mut self,
+        connection: usize,
+        act: impl FnOnce(Session) -> F + 'static,
+    ) -> Answer<T>
     where
         F: Future<Output = Result<T, ClientError>> + 'static,
     {
@@ -221,8 +250,10 @@ impl Hive {
     /// Numbers of the workers that have files.
     pub fn workers(&mut self) -> Vec<u64> {
         let names = self.settled(|hive| hive.ls("/worker"));
-        let mut numbers: Vec<u64> =
-            names.iter().filter_map(|name| name.strip_prefix("worker-")?.parse().ok()).collect();
+        let mut numbers: Vec<u64> = names
+            .iter()
+            .filter_map(|name| name.strip_prefix("worker-")?.parse().ok())
+            .collect();
         numbers.sort_unstable();
         numbers
     }
@@ -231,15 +262,22 @@ impl Hive {
     pub fn ticks(&mut self, number: u64) -> Vec<protocol::telemetry::Heartbeat> {
         let text = self.settled(|hive| hive.cat(&format!("/worker/worker-{number}/telemetry")));
         // The ring may have cut the oldest.
-        text.lines().filter_map(protocol::telemetry::Heartbeat::parse).collect()
+        text.lines()
+            .filter_map(protocol::telemetry::Heartbeat::parse)
+            .collect()
     }
 
     pub fn log(&mut self) -> Vec<String> {
-        self.settled(|hive| hive.cat("/log/queen.log")).lines().map(String::from).collect()
+        self.settled(|hive| hive.cat("/log/queen.log"))
+            .lines()
+            .map(String::from)
+            .collect()
     }
 
     pub fn state(&mut self) -> String {
-        self.settled(|hive| hive.cat("/proc/lifecycle/state")).trim_end().to_string()
+        self.settled(|hive| hive.cat("/proc/lifecycle/state"))
+            .trim_end()
+            .to_string()
     }
 }
 
@@ -282,7 +320,12 @@ impl Session {
     }
 
     /// Loses patience: `None` if the line was not answered within that time, and the request was dropped.
-    pub async fn echo_within(&self, path: &str, text: &str, time: Duration) -> Option<Result<(), ClientError>> {
+    pub async fn echo_within(
+        &self,
+        path: &str,
+        text: &str,
+        time: Duration,
+    ) -> Option<Result<(), ClientError>> {
         self.ctx.timeout(time, self.echo(path, text)).await.ok()
     }
 
@@ -295,7 +338,10 @@ impl Session {
     }
 
     pub async fn cat(&self, path: &str) -> Result<String, ClientError> {
-        let fid = self.client.walk_open(&self.root, &names(path), OpenFlags::RDONLY).await?;
+        let fid = self
+            .client
+            .walk_open(&self.root, &names(path), OpenFlags::RDONLY)
+            .await?;
         let mut text = vec![0; 1 << 17];
         let count = self.client.read_all(&fid, &mut text).await?;
         text.truncate(count);
@@ -303,7 +349,10 @@ impl Session {
     }
 
     pub async fn ls(&self, path: &str) -> Result<Vec<String>, ClientError> {
-        let fid = self.client.walk_open(&self.root, &names(path), OpenFlags::RDONLY).await?;
+        let fid = self
+            .client
+            .walk_open(&self.root, &names(path), OpenFlags::RDONLY)
+            .await?;
         let (mut entries, mut offset) = (Vec::new(), 0);
         loop {
             let mut last = offset;
