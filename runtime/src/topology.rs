@@ -61,11 +61,17 @@ pub struct DomainLimits {
 #[derive(Clone)]
 pub enum Build {
     /// For any host.
-    Plain(Arc<dyn Fn(&Context) + Send + Sync>),
+    Plain(Arc<BuildFn>),
     /// For a domain that owns sockets of the operating system.
     #[cfg(feature = "hosted")]
-    Io(Arc<dyn Fn(&Context, &crate::hosted::Io) + Send + Sync>),
+    Io(Arc<BuildIoFn>),
 }
+
+/// Spawns a domain's tasks. It is called on the thread that runs the domain.
+pub type BuildFn = dyn Fn(&Context) + Send + Sync;
+/// As [`BuildFn`], with access to the thread's poll.
+#[cfg(feature = "hosted")]
+pub type BuildIoFn = dyn Fn(&Context, &crate::hosted::Io) + Send + Sync;
 
 /// A region of preserved memory.
 #[derive(Clone, Debug, PartialEq, Eq)]

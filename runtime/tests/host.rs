@@ -66,6 +66,9 @@ impl Executor for Pool {
     }
 }
 
+/// Spawns a domain's tasks, which count something.
+type Build = fn(&Context, Rc<Cell<u64>>);
+
 /// Two domains and the link between them.
 struct Host<E: Executor> {
     domains: [Domain<E>; 2],
@@ -75,11 +78,7 @@ struct Host<E: Executor> {
 }
 
 impl<E: Executor> Host<E> {
-    fn new(
-        executor: impl Fn() -> E,
-        builds: [fn(&Context, Rc<Cell<u64>>); 2],
-        count: &Rc<Cell<u64>>,
-    ) -> Self {
+    fn new(executor: impl Fn() -> E, builds: [Build; 2], count: &Rc<Cell<u64>>) -> Self {
         let memory = LinkMemory::new(4, 64).expect("a sound shape");
         let names = ["one", "other"];
         let directory = Directory::new(names.map(String::from));

@@ -270,7 +270,7 @@ impl Shape {
     fn slot_at(self, address: u64) -> Result<u16, Violation> {
         let stride = u64::from(self.stride);
         let slot = address / stride;
-        if address % stride != 0 || slot >= u64::from(self.slots) {
+        if !address.is_multiple_of(stride) || slot >= u64::from(self.slots) {
             return Err(Violation::Address);
         }
         u16::try_from(slot).map_err(|_| Violation::Address)

@@ -235,7 +235,7 @@ fn rings_wrap_around() {
     for number in 0..2_000_u64 {
         // Mostly full, so that every slot and every place is used.
         let sent = a.send(views[0], &number.to_le_bytes()).expect("agreed");
-        assert_eq!(sent.is_some(), true);
+        assert!(sent.is_some());
         if let Some(oldest) = number.checked_sub(510) {
             let (received, _) = b.receive(views[1], &mut buffer).expect("agreed");
             assert_eq!((received, buffer), (Received::Frame(8), oldest.to_le_bytes()));
