@@ -1,4 +1,4 @@
-//! The queen as a client of the worker domain: starting, stopping, and hearing of ends.
+//! The queen as a client of the worker domain: start, stop, hear of ends.
 //!
 //! Answers for telling the worker domain, after every reconnect and after every change, which workers are to run, and
 //! for giving up a worker that ended by itself.

@@ -1,4 +1,4 @@
-//! What happens without anybody asking: workers' time runs out, the supervisor gives up a child.
+//! What nobody asks for: time runs out, the supervisor gives up a child.
 //!
 //! Answers for both being acted on in time, also when they happened while the queen was down.
 //!

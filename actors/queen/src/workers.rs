@@ -1,4 +1,4 @@
-//! The table of workers: what is wanted of each, and what its two peers are known to have.
+//! The table of workers: what is wanted of each, what its peers have.
 //!
 //! Answers for the order of steps that bring NineDoor (files) and the worker domain (the running actor) to what is
 //! wanted, whatever either of them forgot or still has from an earlier life. Every step is idempotent, so that a

@@ -1,4 +1,4 @@
-//! Opening a journal: which half is in force, which records count, and what the crash left behind.
+//! Opening a journal: which half is in force, and which records count.
 //!
 //! Answers for the verdict ([`Recovery`]) and for finishing what a crash interrupted: a flip, a torn tail, a wipe.
 //! Every step may itself be cut short; opening again comes to the same verdict or to one that loses nothing more.

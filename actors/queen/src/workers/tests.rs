@@ -1,4 +1,4 @@
-//! The table by itself, and against two peers that do as they are told and die as they like.
+//! The table by itself, and against two peers that die as they like.
 
 use std::collections::BTreeSet;
 

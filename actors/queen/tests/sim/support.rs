@@ -1,4 +1,4 @@
-//! A hive without its console: NineDoor, the queen, the worker domain, and an operator who speaks 9P to the door.
+//! A hive without its console, and an operator who speaks 9P to the door.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -104,7 +104,7 @@ impl Hive {
             })
             .with_region("journal", 524_288),
             DomainSpec::new("queen", move |ctx| {
-                drop(queen::spawn(ctx, config.clone()).unwrap())
+                queen::spawn(ctx, config.clone()).unwrap();
             })
             .with_region("journal", journal_bytes),
             DomainSpec::new("worker-heart", |ctx| {

@@ -1,11 +1,9 @@
 //! The queen with a real NineDoor and a real worker domain, in the simulator.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{Hive, Options, UNIX_MS};
 use protocol::refusal::Refusal;
-use support::{Hive, Options, UNIX_MS};
 
 #[test]
 fn an_operator_spawns_watches_and_kills_a_worker() {

@@ -1,17 +1,15 @@
-//! Domains die at any moment while an operator works; afterwards the hive is what the operator was told.
+//! Domains die at any moment while an operator works.
 //!
-//! An operation that was answered with OK has happened, and stays so. One that was refused as `busy` may have happened
+//! Afterwards the hive is what the operator was told. An operation that was answered with OK has happened, and stays so. One that was refused as `busy` may have happened
 //! if the refusal came from the door because the queen died with the answer; any other refusal means that it has not.
 //! A failing seed reproduces by its number.
-
-mod support;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::support::{Hive, Options};
 use protocol::refusal::Refusal;
 use runtime::region::Crash;
-use support::{Hive, Options};
 
 const SEEDS: u64 = 120;
 const STEPS: usize = 40;
