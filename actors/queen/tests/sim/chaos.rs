@@ -1,8 +1,8 @@
 //! Domains die at any moment while an operator works.
 //!
-//! Afterwards the hive is what the operator was told. An operation that was answered with OK has happened, and stays so. One that was refused as `busy` may have happened
-//! if the refusal came from the door because the queen died with the answer; any other refusal means that it has not.
-//! A failing seed reproduces by its number.
+//! Afterwards the hive is what the operator was told. An operation that was answered with OK has happened, and stays
+//! so. One that was refused as `busy` may have happened if the refusal came from the door because the queen died with
+//! the answer; any other refusal means that it has not. A failing seed reproduces by its number.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
