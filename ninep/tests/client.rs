@@ -169,7 +169,7 @@ fn files_are_read_and_written_whole() {
         assert_eq!(back[..10_000], data);
         assert_eq!(client.read_all(&file, &mut back[..3000]).await, Ok(3000));
         assert_eq!(client.read(&file, 9_999, &mut back).await, Ok(1));
-        assert_eq!(client.read(&file, 0, &mut back).await, Ok(1013), "one message");
+        assert_eq!(client.read(&file, 0, &mut back).await, Ok(1000), "one message");
         assert_eq!(client.getattr(&file).await.unwrap().size, 10_000);
         assert_eq!(client.statfs(&file).await.unwrap().namelen, 255);
         let full = client.write_all(&file, 0, &vec![1; 70_000]).await;
@@ -419,17 +419,52 @@ fn whatever_is_dropped_and_when_nothing_leaks() {
 }
 
 #[test]
+fn tags_that_come_back_together_are_used_together() {
+    let (mut rig, root) = Rig::attached(ClientConfig {
+        tags: 2,
+        ..client_config()
+    });
+    let client = rig.client.clone();
+    let root = Rc::new(root);
+    for _ in 0..2 {
+        let gate = rig.run(client.walk_open(&root, &["gate"], RDONLY)).unwrap();
+        let client = rig.client.clone();
+        rig.spawn(async move {
+            client.read(&gate, 0, &mut [0; 8]).await.unwrap();
+            std::future::pending::<()>().await; // keeps the fid
+        });
+    }
+    rig.settle();
+    rig.tree.walks.shut();
+    for _ in 0..2 {
+        let (client, root) = (rig.client.clone(), root.clone());
+        rig.spawn(async move { drop(client.walk(&root, &["file"]).await) });
+    }
+    rig.settle();
+    assert_eq!((rig.tree.reads.waiting(), rig.tree.walks.waiting()), (2, 0));
+    rig.tree.reads.open();
+    rig.settle();
+    assert_eq!((rig.tree.reads.waiting(), rig.tree.walks.waiting()), (0, 2));
+}
+
+#[test]
 fn everyone_is_told_when_the_connection_dies() {
     for kill in 0..3 {
         let (mut rig, root) = Rig::attached(ClientConfig {
             tags: 2,
-            fids: 3,
+            fids: 4,
             ..client_config()
         });
         let client = rig.client.clone();
         let root = Rc::new(root);
-        let gate = rig.run(client.walk_open(&root, &["gate"], RDONLY)).unwrap();
-        let gate = Rc::new(gate);
+        let gate = Rc::new(rig.run(client.walk_open(&root, &["gate"], RDONLY)).unwrap());
+        let (kept, dropped) = rig.run(async {
+            (
+                client.walk(&root, &[]).await.unwrap(),
+                client.walk(&root, &[]).await.unwrap(),
+            )
+        });
+        // Two tasks have the tags, one waits for a tag, two wait for a fid.
         let reads: Vec<_> = (0..3)
             .map(|_| {
                 let (client, gate) = (rig.client.clone(), gate.clone());
@@ -437,10 +472,7 @@ fn everyone_is_told_when_the_connection_dies() {
             })
             .collect();
         rig.settle();
-        drop(rig.run(async {
-            // One fid is being clunked, so that another task waits for it: both need a tag.
-            poll_and_drop(client.walk(&root, &[]), 1).await
-        }));
+        drop(dropped);
         let walks: Vec<_> = (0..2)
             .map(|_| {
                 let (client, root) = (rig.client.clone(), root.clone());
@@ -449,35 +481,27 @@ fn everyone_is_told_when_the_connection_dies() {
             .collect();
         rig.settle();
         assert!(reads.iter().all(|read| read.borrow().is_none()));
+        assert!(walks.iter().all(|walk| walk.borrow().is_none()));
         match kill {
             0 => client.close(),
-            1 => {
-                // The server's side: an illegal frame through the same pipe.
-                rig.run(async { client.transport().send(b"garbage").await.unwrap() });
-            }
-            _ => rig.client.transport().close(),
+            1 => rig.run(async { client.transport().send(b"garbage").await.unwrap() }),
+            _ => client.transport().close(),
         }
         rig.settle();
         let closed = ClientError::Closed;
-        for read in &reads {
-            assert_eq!(*read.borrow(), Some(Err(closed)));
-        }
-        for walk in &walks {
-            assert!(matches!(
-                *walk.borrow(),
-                Some(Err(ClientError::Closed | ClientError::Exhausted))
-            ));
-        }
+        assert!(reads.iter().all(|read| *read.borrow() == Some(Err(closed))));
+        assert!(walks.iter().all(|walk| *walk.borrow() == Some(Err(closed))));
         assert_eq!(rig.run(client.getattr(&root)).err(), Some(closed));
         assert_eq!(rig.run(client.version()).err(), Some(closed));
         assert_eq!(rig.run(client.attach("queen", "")).err(), Some(closed));
         assert!(client.is_closed());
         let (served, ran) = *rig.ended.borrow();
-        assert!(served.is_some());
+        let served = served.unwrap();
+        assert_eq!(matches!(served, Ended::Malformed(_)), kill == 1, "{served:?}");
         assert_eq!(ran, Some(closed));
-        assert_eq!(rig.tree.clunked.get(), 2, "the server clunked both fids");
+        assert_eq!(rig.tree.clunked.get(), 4, "the server clunked every fid");
         assert_eq!((rig.tree.open_files.get(), rig.tree.reads.waiting()), (0, 0));
-        drop((root, gate));
+        drop((root, gate, kept));
         rig.settle();
     }
 }

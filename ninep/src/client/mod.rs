@@ -23,9 +23,7 @@ use futures::future::select;
 use self::calls::{Call, Core};
 use self::table::Errand;
 use crate::attr::{Attr, Statfs};
-use crate::codec::{
-    DATA_HEADER_BYTES, MAX_MSIZE, MIN_MSIZE, Names, Rmessage, Tmessage, VERSION, WRITE_HEADER_BYTES,
-};
+use crate::codec::{IO_HEADER_BYTES, MAX_MSIZE, MIN_MSIZE, Names, Rmessage, Tmessage, VERSION};
 use crate::dir::DirEntry;
 use crate::errno::Errno;
 use crate::flags::OpenFlags;
@@ -247,7 +245,7 @@ impl<C: Transport> Client<C> {
     /// One read into the front of `buf`; 0 is the end of the file. Moves at most
     /// what fits into one message.
     pub async fn read(&self, fid: &Fid, offset: u64, buf: &mut [u8]) -> Result<usize, ClientError> {
-        let count = self.clip(buf.len(), DATA_HEADER_BYTES, 0);
+        let count = self.clip(buf.len(), 0);
         let request = Tmessage::Read {
             fid: fid.number_on(&self.core)?,
             offset,
@@ -281,7 +279,7 @@ impl<C: Transport> Client<C> {
     /// One write; returns how many bytes the server took. Moves at most what fits
     /// into one message.
     pub async fn write(&self, fid: &Fid, offset: u64, data: &[u8]) -> Result<usize, ClientError> {
-        let count = self.clip(data.len(), WRITE_HEADER_BYTES, fid.iounit);
+        let count = self.clip(data.len(), fid.iounit);
         let data = data.get(..count as usize).unwrap_or(data);
         let request = Tmessage::Write {
             fid: fid.number_on(&self.core)?,
@@ -316,7 +314,7 @@ impl<C: Transport> Client<C> {
         offset: u64,
         mut visit: impl FnMut(DirEntry<'_>),
     ) -> Result<usize, ClientError> {
-        let count = self.clip(usize::MAX, DATA_HEADER_BYTES, 0);
+        let count = self.clip(usize::MAX, 0);
         let request = Tmessage::Readdir {
             fid: fid.number_on(&self.core)?,
             offset,
@@ -386,8 +384,8 @@ impl<C: Transport> Client<C> {
     }
 
     /// Bytes of data in one message: at most `len`, what fits, and `iounit` unless it is 0.
-    fn clip(&self, len: usize, header: usize, iounit: u32) -> u32 {
-        let room = self.core.msize().saturating_sub(header as u32);
+    fn clip(&self, len: usize, iounit: u32) -> u32 {
+        let room = self.core.msize().saturating_sub(IO_HEADER_BYTES);
         let room = if iounit == 0 { room } else { room.min(iounit) };
         u32::try_from(len).map_or(room, |len| len.min(room))
     }

@@ -33,6 +33,9 @@ pub const MAX_MSIZE: u32 = 8192;
 pub const MIN_MSIZE: u32 = 256;
 /// Bytes of `size[4] type[1] tag[2]`.
 pub const HEADER_BYTES: usize = 7;
+/// What a message that carries data needs besides, in bytes (`P9_IOHDRSZ`). Other
+/// servers refuse a read or write of more than `msize` less this.
+pub const IO_HEADER_BYTES: u32 = 24;
 /// Bytes of the longest `Rlerror`.
 pub const ERROR_BYTES: usize = HEADER_BYTES + 4;
 

@@ -10,16 +10,14 @@ use super::session::{File, Open, Session, Stop, Task, Work};
 use super::window::SlotId;
 use super::{MAX_WALK_DEPTH, Server};
 use crate::codec::{
-    DATA_HEADER_BYTES, FidNumber, Names, Qids, Rmessage, Tag, Tmessage, kind, pack_data_header, parse_t,
+    DATA_HEADER_BYTES, FidNumber, IO_HEADER_BYTES, Names, Qids, Rmessage, Tag, Tmessage, kind,
+    pack_data_header, parse_t,
 };
 use crate::dir::DirWriter;
 use crate::errno::Errno;
 use crate::flags::OpenFlags;
 use crate::qid::Qid;
 use crate::tree::FileTree;
-
-/// What Linux subtracts from `msize` for the data of one message (`P9_IOHDRSZ`), in bytes.
-const IO_HEADER_BYTES: u32 = 24;
 
 /// One request in progress.
 pub(super) struct Handler<'a, T: FileTree> {
