@@ -49,13 +49,13 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// An empty log of at most that many lines and bytes. Twice the bytes are kept in memory, for readers that have
-    /// begun; there is always room for one line of the longest kind.
+    /// An empty log of at most that many lines and bytes; there is always room for one line of the longest kind. What
+    /// gives way stays in the ring for another `max_bytes`, for readers that have begun.
     pub(crate) fn new(max_lines: usize, max_bytes: usize) -> Self {
         let max_bytes = max_bytes.max(MAX_LINE_BYTES + 1);
         let max_lines = max_lines.max(1);
         Self {
-            ring: ByteRing::new(2 * max_bytes),
+            ring: ByteRing::new(max_bytes),
             lines: VecDeque::with_capacity(max_lines + 1),
             max_lines,
             max_bytes,
@@ -187,7 +187,7 @@ mod tests {
         let mut buf = [0; 16];
         assert_eq!(log.read(from, to, &mut buf), Ok(6));
         assert_eq!(&buf[..6], b"first\n");
-        for _ in 0..6 {
+        for _ in 0..3 {
             log.append(&"y".repeat(MAX_LINE_BYTES), 0);
         }
         assert_eq!(log.read(from, to, &mut buf), Err(Overtaken));

@@ -142,7 +142,11 @@ mod tests {
         assert_eq!((ring.base(), ring.end()), (1, 5));
         assert_eq!(ring.read(1, u64::MAX, &mut buf), Ok(4));
         assert_eq!(&buf[..4], b"bcde");
-        assert_eq!(ring.read(0, u64::MAX, &mut buf), Ok(5), "a reader under way is not overtaken at once");
+        assert_eq!(
+            ring.read(0, u64::MAX, &mut buf),
+            Ok(5),
+            "a reader under way is not overtaken at once"
+        );
         ring.push(b"fghi");
         assert_eq!(ring.read(0, u64::MAX, &mut buf), Err(Overtaken));
         assert_eq!(ring.read(1, u64::MAX, &mut buf), Ok(8));
@@ -160,7 +164,11 @@ mod tests {
         assert_eq!((ring.base(), ring.end()), (3, 9));
         ring.push(b"a line longer than all\n");
         ring.begin_with_a_line();
-        assert_eq!(ring.end() - ring.base(), 8, "no line begins before the end: the bytes that are there stay");
+        assert_eq!(
+            ring.end() - ring.base(),
+            8,
+            "no line begins before the end: the bytes that are there stay"
+        );
     }
 
     #[test]

@@ -340,6 +340,19 @@ fn telemetry_is_raw_and_follows_its_worker() {
                 .logged("telemetry ring wrap dropped_bytes=68 new_base=68")
                 .await
         );
+        let under_way = queen
+            .client
+            .read(&reader, 0, &mut [0; 64])
+            .await
+            .map_err(house::errno);
+        assert_eq!(
+            under_way,
+            Ok(64),
+            "what gave way is there a while longer for who had begun"
+        );
+        for _ in 0..12 {
+            queen.echo(TELEMETRY, &"x".repeat(90)).await.unwrap();
+        }
         let overtaken = queen.client.read(&reader, 0, &mut [0; 64]).await;
         assert_eq!(overtaken.map_err(house::errno), Err(Errno::ESTALE));
         assert_eq!(queen.echo(TELEMETRY, &"x".repeat(1025)).await, Err(Errno::ENOSPC));
