@@ -78,6 +78,7 @@ const HEADER_LINES: usize = size_of::<RawLink>().div_ceil(LINE_BYTES);
 const _: () = {
     assert!(align_of::<RawLink>() == align_of::<Line>());
     assert!(size_of::<Line>() == LINE_BYTES);
+    assert!(size_of::<RawSide>() == LINE_BYTES && align_of::<RawSide>() == align_of::<Line>());
     assert!(size_of::<RawLink>() == (2_usize * 64 + 4 * (8 + 24 * RING_SIZE)).next_multiple_of(LINE_BYTES));
 };
 
@@ -135,6 +136,20 @@ impl LinkMemory {
         match side {
             Side::A => a.mark_down(),
             Side::B => b.mark_down(),
+        }
+    }
+
+    /// As [`LinkMemory::mark_down`], for a supervisor that maps no more of a link than its first page: `head` begins
+    /// where the link's memory does. Nothing happens if it is too short to hold what the sides say.
+    pub fn mark_down_in(head: &[Line], side: Side) {
+        let line = match side {
+            Side::A => head.first(),
+            Side::B => head.get(1),
+        };
+        if let Some(line) = line {
+            // SAFETY: a `RawSide` is as large and as aligned as a `Line` (asserted above) and made of atomics only, for
+            // which any bytes are valid; the two begin the memory (`RawLink`).
+            unsafe { &*core::ptr::from_ref(line).cast::<RawSide>() }.mark_down();
         }
     }
 
