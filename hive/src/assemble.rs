@@ -84,17 +84,28 @@ pub fn console_connections(manifest: &Manifest) -> u16 {
 }
 
 fn spec(manifest: &Manifest, domain: &Domain, build: Build, tasks: usize) -> DomainSpec {
-    let journal = RegionSpec { name: "journal".to_owned(), bytes: domain.journal_bytes };
+    let journal = RegionSpec {
+        name: "journal".to_owned(),
+        bytes: domain.journal_bytes,
+    };
     DomainSpec {
         name: domain.name.clone(),
         thread: domain.thread.clone(),
-        regions: if domain.journal_bytes > 0 { vec![journal] } else { vec![] },
+        regions: if domain.journal_bytes > 0 {
+            vec![journal]
+        } else {
+            vec![]
+        },
         restart: RestartPolicy {
             intensity: manifest.supervision.intensity,
             window: Duration::from_secs(manifest.supervision.window_s),
             ..RestartPolicy::default()
         },
-        limits: DomainLimits { tasks, timers: tasks * TIMERS_PER_TASK, ..DomainLimits::default() },
+        limits: DomainLimits {
+            tasks,
+            timers: tasks * TIMERS_PER_TASK,
+            ..DomainLimits::default()
+        },
         build,
     }
 }
@@ -130,7 +141,10 @@ fn console(manifest: &Manifest, secrets: &Secrets) -> (Build, usize) {
 }
 
 fn ninedoor(manifest: &Manifest, secrets: &Secrets, boot_id: &str) -> (Build, usize) {
-    let keys = secrets.tickets.roles().filter_map(|role| key(secrets, role).map(|key| (role, key)));
+    let keys = secrets
+        .tickets
+        .roles()
+        .filter_map(|role| key(secrets, role).map(|key| (role, key)));
     let claims = &manifest.ticket_limits;
     let limits = &manifest.limits;
     let defaults = ninedoor::Config::default();
@@ -144,7 +158,10 @@ fn ninedoor(manifest: &Manifest, secrets: &Secrets, boot_id: &str) -> (Build, us
         mounts: manifest
             .mount
             .iter()
-            .map(|mount| ninedoor::Mount { prefix: mount.prefix.clone(), link: mount.link.clone() })
+            .map(|mount| ninedoor::Mount {
+                prefix: mount.prefix.clone(),
+                link: mount.link.clone(),
+            })
             .collect(),
         keys: keys.collect(),
         ticket_limits: ClaimLimits {
@@ -180,14 +197,26 @@ fn queen(manifest: &Manifest, secrets: &Secrets) -> (Build, usize) {
     config.tick = Duration::from_millis(manifest.workers.tick_ms);
     config.default_ttl_s = manifest.workers.default_ttl_s;
     config.default_ops = manifest.workers.default_ops;
-    (build(move |ctx| queen::spawn(ctx, config.clone()).map(|_| ())), 16)
+    (
+        build(move |ctx| queen::spawn(ctx, config.clone()).map(|_| ())),
+        16,
+    )
 }
 
 fn worker_heart(manifest: &Manifest) -> (Build, usize) {
-    let config = worker_heart::Config { slots: manifest.limits.workers, ..worker_heart::Config::default() };
-    (build(move |ctx| worker_heart::spawn(ctx, config.clone())), manifest.limits.workers + 8)
+    let config = worker_heart::Config {
+        slots: manifest.limits.workers,
+        ..worker_heart::Config::default()
+    };
+    (
+        build(move |ctx| worker_heart::spawn(ctx, config.clone())),
+        manifest.limits.workers + 8,
+    )
 }
 
 fn key(secrets: &Secrets, role: Role) -> Option<Key> {
-    secrets.tickets.secret(role).map(|secret| Key::from_secret(secret.expose()))
+    secrets
+        .tickets
+        .secret(role)
+        .map(|secret| Key::from_secret(secret.expose()))
 }

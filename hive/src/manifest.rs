@@ -108,7 +108,14 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { sessions: 64, log_lines: 128, log_bytes: 65536, telemetry_ring_bytes: 1024, workers: 8, binds: 8 }
+        Self {
+            sessions: 64,
+            log_lines: 128,
+            log_bytes: 65536,
+            telemetry_ring_bytes: 1024,
+            workers: 8,
+            binds: 8,
+        }
     }
 }
 
@@ -155,7 +162,9 @@ pub struct TicketSecret {
 
 impl fmt::Debug for TicketSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TicketSecret").field("role", &self.role).finish_non_exhaustive()
+        f.debug_struct("TicketSecret")
+            .field("role", &self.role)
+            .finish_non_exhaustive()
     }
 }
 
@@ -175,7 +184,12 @@ pub struct Workers {
 
 impl Default for Workers {
     fn default() -> Self {
-        Self { tick_ms: 1000, default_ticks: 1000, default_ops: 10_000, default_ttl_s: 300 }
+        Self {
+            tick_ms: 1000,
+            default_ticks: 1000,
+            default_ops: 10_000,
+            default_ttl_s: 300,
+        }
     }
 }
 
@@ -193,7 +207,11 @@ pub struct Supervision {
 
 impl Default for Supervision {
     fn default() -> Self {
-        Self { intensity: 60, window_s: 60, fault_injection: false }
+        Self {
+            intensity: 60,
+            window_s: 60,
+            fault_injection: false,
+        }
     }
 }
 
@@ -269,23 +287,37 @@ impl Manifest {
     /// Parses and checks a manifest's text.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         let mut manifest: Self = toml::from_str(text).map_err(ManifestError::Syntax)?;
-        manifest.sha256 = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        manifest.sha256 = Sha256::digest(text.as_bytes())
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         manifest.check().map_err(ManifestError::Invalid)?;
         Ok(manifest)
     }
 
     fn check(&self) -> Result<(), String> {
         if self.schema != 1 {
-            return Err(format!("schema = {} is not known; this hive reads schema = 1", self.schema));
+            return Err(format!(
+                "schema = {} is not known; this hive reads schema = 1",
+                self.schema
+            ));
         }
         within("console.sessions", self.console.sessions, 16..=64)?;
         within("console.unauthenticated", self.console.unauthenticated, 1..=64)?;
-        within("console.auth_timeout_ms", self.console.auth_timeout_ms, 100..=60_000)?;
+        within(
+            "console.auth_timeout_ms",
+            self.console.auth_timeout_ms,
+            100..=60_000,
+        )?;
         within("console.idle_timeout_s", self.console.idle_timeout_s, 1..=86_400)?;
         within("limits.sessions", self.limits.sessions, 1..=64)?;
         within("limits.log_lines", self.limits.log_lines, 16..=1024)?;
         within("limits.log_bytes", self.limits.log_bytes, 8192..=1 << 20)?;
-        within("limits.telemetry_ring_bytes", self.limits.telemetry_ring_bytes, 256..=65_536)?;
+        within(
+            "limits.telemetry_ring_bytes",
+            self.limits.telemetry_ring_bytes,
+            256..=65_536,
+        )?;
         within("limits.workers", self.limits.workers, 1..=8)?;
         within("limits.binds", self.limits.binds, 1..=8)?;
         within("workers.tick_ms", self.workers.tick_ms, 1..=3_600_000)?;
@@ -324,14 +356,21 @@ impl Manifest {
             }
             for end in &link.between {
                 if !self.domain.iter().any(|domain| domain.name == *end) {
-                    return Err(format!("[[link]] {:?} joins {end:?}, which is no domain", link.name));
+                    return Err(format!(
+                        "[[link]] {:?} joins {end:?}, which is no domain",
+                        link.name
+                    ));
                 }
             }
             if link.between[0] == link.between[1] {
                 return Err(format!("[[link]] {:?} joins a domain with itself", link.name));
             }
             within(&format!("[[link]] {:?} frames", link.name), link.frames, 1..=511)?;
-            within(&format!("[[link]] {:?} frame_bytes", link.name), link.frame_bytes, 256..=8192)?;
+            within(
+                &format!("[[link]] {:?} frame_bytes", link.name),
+                link.frame_bytes,
+                256..=8192,
+            )?;
         }
         Ok(())
     }
@@ -340,7 +379,10 @@ impl Manifest {
         for mount in &self.mount {
             protocol::path::Path::parse(&mount.prefix)
                 .map_err(|error| format!("[[mount]] prefix = {:?}: {error}", mount.prefix))?;
-            let known = self.link.iter().any(|link| link.name == mount.link && link.between[0] == "ninedoor");
+            let known = self
+                .link
+                .iter()
+                .any(|link| link.name == mount.link && link.between[0] == "ninedoor");
             if !known {
                 return Err(format!(
                     "[[mount]] {:?} names link {:?}; it must be a [[link]] whose `between` begins with \"ninedoor\"",
@@ -360,7 +402,11 @@ fn within<T: PartialOrd + fmt::Display>(
     if range.contains(&value) {
         return Ok(());
     }
-    Err(format!("{what} = {value} is out of bounds; allowed are {} to {}", range.start(), range.end()))
+    Err(format!(
+        "{what} = {value} is out of bounds; allowed are {} to {}",
+        range.start(),
+        range.end()
+    ))
 }
 
 #[cfg(test)]
@@ -379,17 +425,34 @@ mod tests {
         let cases = [
             ("schema = 1", "schema = 2", "schema = 1"),
             ("sessions = 24", "sessions = 3", "16 to 64"),
-            ("name = \"queen\"\nthread", "name = \"quen\"\nthread", "the domains are"),
-            ("between = [\"net\", \"console-tcp\"]", "between = [\"net\", \"nat\"]", "no domain"),
+            (
+                "name = \"queen\"\nthread",
+                "name = \"quen\"\nthread",
+                "the domains are",
+            ),
+            (
+                "between = [\"net\", \"console-tcp\"]",
+                "between = [\"net\", \"nat\"]",
+                "no domain",
+            ),
             ("frames = 128", "frames = 512", "1 to 511"),
             ("[workers]", "[workers]\ntock_ms = 1", "tock_ms"),
-            ("link = \"ninedoor-queen\"", "link = \"queen-ninedoor\"", "begins with \"ninedoor\""),
+            (
+                "link = \"ninedoor-queen\"",
+                "link = \"queen-ninedoor\"",
+                "begins with \"ninedoor\"",
+            ),
             ("prefix = \"/queen\"", "prefix = \"queen\"", "prefix"),
         ];
         for (from, to, expected) in cases {
             assert!(DEFAULT.contains(from), "{from:?} is gone from hive.toml");
-            let error = Manifest::parse(&DEFAULT.replacen(from, to, 1)).unwrap_err().to_string();
-            assert!(error.contains(expected), "{to:?} gave {error:?}, which does not say {expected:?}");
+            let error = Manifest::parse(&DEFAULT.replacen(from, to, 1))
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains(expected),
+                "{to:?} gave {error:?}, which does not say {expected:?}"
+            );
         }
     }
 }

@@ -56,12 +56,19 @@ impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listen(addr, error) => {
-                write!(f, "cannot listen on {addr}: {error}; give another address with --console")
+                write!(
+                    f,
+                    "cannot listen on {addr}: {error}; give another address with --console"
+                )
             }
             Self::Start(error) => write!(f, "the hive did not start: {error}"),
             Self::NotReady(error) => write!(f, "the console did not answer within {READY_LIMIT:?}: {error}"),
             Self::Locked(path) => {
-                write!(f, "another hive runs on {}; stop it, or give another --state", path.display())
+                write!(
+                    f,
+                    "another hive runs on {}; stop it, or give another --state",
+                    path.display()
+                )
             }
             Self::Lock(error) => write!(f, "the state directory cannot be locked: {error}"),
             Self::Entropy(error) => write!(f, "no random bytes from the operating system: {error}"),
@@ -97,7 +104,9 @@ impl Hive {
         state: Option<&Path>,
     ) -> Result<Self, RunError> {
         let listener = TcpListener::bind(listen).map_err(|error| RunError::Listen(listen, error))?;
-        let console = listener.local_addr().map_err(|error| RunError::Listen(listen, error))?;
+        let console = listener
+            .local_addr()
+            .map_err(|error| RunError::Listen(listen, error))?;
         let boot_id = boot_id()?;
         let topology = assemble(manifest, secrets, &boot_id, net(manifest, listener));
         let config = HostedConfig {
@@ -107,7 +116,11 @@ impl Hive {
         };
         let handle = Hosted::start(topology, config).map_err(RunError::Start)?;
         tracing::info!("{} domains started, console on {console}", manifest.domain.len());
-        Ok(Self { handle, console, boot_id })
+        Ok(Self {
+            handle,
+            console,
+            boot_id,
+        })
     }
 
     /// Where the console listens.
@@ -152,8 +165,14 @@ fn net(manifest: &Manifest, listener: TcpListener) -> Net {
     let build = Build::Io(Arc::new(move |ctx, io| {
         let mut stack = net_stack(ctx.random_u64());
         stack.limits.connections = connections + 8;
-        let config = ForwardConfig { link: "net".to_owned(), connections, stack };
-        let route = listener.try_clone().map(|listener| vec![Route { listener, guest }]);
+        let config = ForwardConfig {
+            link: "net".to_owned(),
+            connections,
+            stack,
+        };
+        let route = listener
+            .try_clone()
+            .map(|listener| vec![Route { listener, guest }]);
         let spawned = route
             .map_err(|error| error.to_string())
             .and_then(|route| forward::spawn(ctx, io, route, config).map_err(|error| error.to_string()));
@@ -161,7 +180,10 @@ fn net(manifest: &Manifest, listener: TcpListener) -> Net {
             panic!("net cannot start: {error}");
         }
     }));
-    Net { build, tasks: forward::tasks(connections, 1) }
+    Net {
+        build,
+        tasks: forward::tasks(connections, 1),
+    }
 }
 
 /// 64 random bits as 16 hexadecimal digits.
@@ -186,7 +208,11 @@ fn probe(console: SocketAddr, token: &str) -> io::Result<()> {
         let mut chunk = [0; 512];
         let count = stream.read(&mut chunk)?;
         if count == 0 {
-            return if seen_pong { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+            return if seen_pong {
+                Ok(())
+            } else {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            };
         }
         let mut rest = &chunk[..count];
         while let Some(event) = decoder.next(&mut rest) {

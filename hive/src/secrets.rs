@@ -50,7 +50,10 @@ impl fmt::Display for SecretsError {
             ),
             Self::Role(role) => {
                 let known = Role::ALL.map(Role::label).join(", ");
-                write!(f, "manifest: [[tickets]] role = {role:?} is not known; the roles are {known}")
+                write!(
+                    f,
+                    "manifest: [[tickets]] role = {role:?} is not known; the roles are {known}"
+                )
             }
             Self::Entropy(error) => write!(f, "no random bytes from the operating system: {error}"),
         }
@@ -128,7 +131,12 @@ mod tests {
     const OPEN: &str = "0.0.0.0:31337";
 
     fn gather(state: &StateDir, token: Option<&str>, listen: &str) -> Result<Secrets, SecretsError> {
-        Secrets::gather(&Manifest::parse(manifest::DEFAULT).unwrap(), state, token, listen.parse().unwrap())
+        Secrets::gather(
+            &Manifest::parse(manifest::DEFAULT).unwrap(),
+            state,
+            token,
+            listen.parse().unwrap(),
+        )
     }
 
     #[test]
@@ -154,6 +162,10 @@ mod tests {
         let secret = open.tickets.secret(Role::Queen).unwrap().clone();
         assert_eq!(secret.expose().len(), 32);
         let again = gather(&state, Some("fine-token"), OPEN).unwrap();
-        assert_eq!(again.tickets.secret(Role::Queen), Some(&secret), "a generated secret is kept");
+        assert_eq!(
+            again.tickets.secret(Role::Queen),
+            Some(&secret),
+            "a generated secret is kept"
+        );
     }
 }

@@ -23,7 +23,10 @@ impl Console {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { stream, pending: Vec::new() })
+        Ok(Self {
+            stream,
+            pending: Vec::new(),
+        })
     }
 
     /// Connects and authenticates.
@@ -79,9 +82,14 @@ impl Console {
     }
 
     fn take_line(&mut self) -> io::Result<Option<String>> {
-        let Some(header) = self.pending.first_chunk::<4>() else { return Ok(None) };
+        let Some(header) = self.pending.first_chunk::<4>() else {
+            return Ok(None);
+        };
         let total = u32::from_le_bytes(*header) as usize;
-        assert!((4..=8192).contains(&total), "the server sent a frame of {total} bytes");
+        assert!(
+            (4..=8192).contains(&total),
+            "the server sent a frame of {total} bytes"
+        );
         if self.pending.len() < total {
             return Ok(None);
         }
@@ -153,7 +161,9 @@ impl Console {
 
     /// Bounds how long a receive waits.
     pub fn set_patience(&mut self, patience: Duration) {
-        self.stream.set_read_timeout(Some(patience)).expect("set a read timeout");
+        self.stream
+            .set_read_timeout(Some(patience))
+            .expect("set a read timeout");
     }
 
     /// Ends this side's half of the connection.

@@ -47,10 +47,17 @@ impl Hive {
     /// The hive at `HIVE_ADDR` (with `HIVE_TOKEN`), else a fresh one. For suites that leave no trace a second run
     /// would trip over.
     pub fn any() -> Self {
-        let Ok(addr) = std::env::var("HIVE_ADDR") else { return Self::fresh() };
+        let Ok(addr) = std::env::var("HIVE_ADDR") else {
+            return Self::fresh();
+        };
         let addr = addr.parse().expect("HIVE_ADDR is host:port");
         let token = std::env::var("HIVE_TOKEN").expect("HIVE_TOKEN goes with HIVE_ADDR");
-        Self { addr, token, boot: String::new(), process: None }
+        Self {
+            addr,
+            token,
+            boot: String::new(),
+            process: None,
+        }
     }
 
     /// A fresh hive with the default manifest.
@@ -62,7 +69,16 @@ impl Hive {
     pub fn with(options: Options) -> Self {
         let state = tempfile::tempdir().expect("a directory for the hive's state");
         let (child, addr, boot) = start(state.path(), &options);
-        Self { addr, token: TOKEN.to_owned(), boot, process: Some(Process { child, state, options }) }
+        Self {
+            addr,
+            token: TOKEN.to_owned(),
+            boot,
+            process: Some(Process {
+                child,
+                state,
+                options,
+            }),
+        }
     }
 
     /// Where its console listens.
@@ -97,7 +113,10 @@ impl Hive {
 
     /// Kills the process with SIGKILL and starts it again on the same state.
     pub fn kill_and_restart(&mut self) {
-        let process = self.process.as_mut().expect("only a hive of our own can be killed");
+        let process = self
+            .process
+            .as_mut()
+            .expect("only a hive of our own can be killed");
         process.child.kill().expect("kill -9");
         process.child.wait().expect("reap");
         let (child, addr, boot) = start(process.state.path(), &process.options);
@@ -108,8 +127,14 @@ impl Hive {
 
     /// Sends SIGTERM and returns the exit code.
     pub fn terminate(mut self) -> Option<i32> {
-        let mut process = self.process.take().expect("only a hive of our own can be stopped");
-        let status = Command::new("kill").arg(process.child.id().to_string()).status().expect("kill runs");
+        let mut process = self
+            .process
+            .take()
+            .expect("only a hive of our own can be stopped");
+        let status = Command::new("kill")
+            .arg(process.child.id().to_string())
+            .status()
+            .expect("kill runs");
         assert!(status.success());
         process.child.wait().expect("reap").code()
     }
@@ -134,7 +159,8 @@ impl Drop for Hive {
 }
 
 fn start(state: &Path, options: &Options) -> (Child, SocketAddr, String) {
-    let mut manifest = std::fs::read_to_string(crate::programs::repository().join("hive.toml")).expect("hive.toml");
+    let mut manifest =
+        std::fs::read_to_string(crate::programs::repository().join("hive.toml")).expect("hive.toml");
     for (from, to) in &options.manifest {
         assert!(manifest.contains(from), "{from:?} is not in hive.toml");
         manifest = manifest.replacen(from, to, 1);
@@ -165,7 +191,13 @@ fn start(state: &Path, options: &Options) -> (Child, SocketAddr, String) {
         let _ = child.kill();
         panic!("hive did not say that it is ready within {START_LIMIT:?}");
     };
-    let field = |name: &str| line.split_whitespace().find_map(|word| word.strip_prefix(name).map(str::to_owned));
-    let addr = field("console=").expect("console=ADDR").parse().expect("an address");
+    let field = |name: &str| {
+        line.split_whitespace()
+            .find_map(|word| word.strip_prefix(name).map(str::to_owned))
+    };
+    let addr = field("console=")
+        .expect("console=ADDR")
+        .parse()
+        .expect("an address");
     (child, addr, field("boot=").expect("boot=ID"))
 }

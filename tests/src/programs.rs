@@ -8,7 +8,9 @@ use std::sync::OnceLock;
 
 /// The repository's root.
 pub fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ has a parent")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests/ has a parent")
 }
 
 /// Path of one of this workspace's programs, for example `hive` or `cohsh`.
@@ -20,10 +22,17 @@ pub fn program(name: &str) -> PathBuf {
 fn build() -> PathBuf {
     let test = std::env::current_exe().expect("this test's own path");
     // target/<profile>/deps/<test>
-    let directory = test.ancestors().nth(2).expect("a test lies in target/<profile>/deps").to_owned();
+    let directory = test
+        .ancestors()
+        .nth(2)
+        .expect("a test lies in target/<profile>/deps")
+        .to_owned();
     let target = directory.parent().expect("target/<profile>");
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(repository()).args(["build", "--quiet", "-p", "hive", "-p", "cohsh", "--target-dir"]).arg(target);
+    cargo
+        .current_dir(repository())
+        .args(["build", "--quiet", "-p", "hive", "-p", "cohsh", "--target-dir"])
+        .arg(target);
     if directory.ends_with("release") {
         cargo.arg("--release");
     }

@@ -51,9 +51,17 @@ fn allocations() -> BTreeMap<String, u64> {
     let mut by_name = BTreeMap::new();
     for task in std::fs::read_dir("/proc/self/task").expect("our own threads") {
         let task = task.expect("an entry").path();
-        let id: usize = task.file_name().and_then(|id| id.to_str()).expect("an id").parse().expect("a number");
-        let Ok(name) = std::fs::read_to_string(task.join("comm")) else { continue };
-        *by_name.entry(name.trim().to_owned()).or_default() += ALLOCATIONS[id % THREADS].load(Ordering::Relaxed);
+        let id: usize = task
+            .file_name()
+            .and_then(|id| id.to_str())
+            .expect("an id")
+            .parse()
+            .expect("a number");
+        let Ok(name) = std::fs::read_to_string(task.join("comm")) else {
+            continue;
+        };
+        *by_name.entry(name.trim().to_owned()).or_default() +=
+            ALLOCATIONS[id % THREADS].load(Ordering::Relaxed);
     }
     by_name
 }
@@ -61,8 +69,18 @@ fn allocations() -> BTreeMap<String, u64> {
 fn work(console: &mut Console, rounds: usize) {
     for n in 0..rounds {
         let payload = "a".repeat(1 + n % 200);
-        assert!(console.ask(&format!("ECHO /log/queen.log {payload}")).starts_with("OK ECHO"));
-        for command in ["CAT /log/queen.log", "CAT /proc/boot", "CAT /proc/lifecycle/state", "LS /", "LS /proc"] {
+        assert!(
+            console
+                .ask(&format!("ECHO /log/queen.log {payload}"))
+                .starts_with("OK ECHO")
+        );
+        for command in [
+            "CAT /log/queen.log",
+            "CAT /proc/boot",
+            "CAT /proc/lifecycle/state",
+            "LS /",
+            "LS /proc",
+        ] {
             let (ack, _) = console.stream(command);
             assert!(ack.starts_with("OK "), "{ack}");
         }
@@ -79,7 +97,11 @@ fn work(console: &mut Console, rounds: usize) {
 fn the_request_path_allocates_nothing_after_boot() {
     // The network's host side is no actor of the VM; it gets a thread of its own and is not counted.
     let text = hive::manifest::DEFAULT
-        .replacen("name = \"net\"\nthread = \"request\"", "name = \"net\"\nthread = \"net\"", 1)
+        .replacen(
+            "name = \"net\"\nthread = \"request\"",
+            "name = \"net\"\nthread = \"net\"",
+            1,
+        )
         .replacen("tick_ms = 1000", "tick_ms = 20", 1);
     let manifest = Manifest::parse(&text).expect("a valid manifest");
     let directory = tempfile::tempdir().expect("a directory for the state");
@@ -106,7 +128,10 @@ fn the_request_path_allocates_nothing_after_boot() {
     let after = allocations();
     for thread in ["request", "workers"] {
         let (before, after) = (before.get(thread), after.get(thread));
-        assert!(before.is_some_and(|count| *count > 0), "{thread} made no allocation at boot: is it counted?");
+        assert!(
+            before.is_some_and(|count| *count > 0),
+            "{thread} made no allocation at boot: is it counted?"
+        );
         assert_eq!(before, after, "{thread} allocates on the request path");
     }
     hive.stop();

@@ -7,7 +7,12 @@ use tests::{Hive, programs};
 
 fn cohsh(hive: &Hive, arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(programs::program("cohsh"))
-        .args(["--tcp-host", &hive.addr().ip().to_string(), "--tcp-port", &hive.addr().port().to_string()])
+        .args([
+            "--tcp-host",
+            &hive.addr().ip().to_string(),
+            "--tcp-port",
+            &hive.addr().port().to_string(),
+        ])
         .args(["--auth-token", hive.token()])
         .args(arguments)
         .stdin(Stdio::piped())
@@ -23,7 +28,11 @@ fn cohsh(hive: &Hive, arguments: &[&str], input: &str) -> Output {
 }
 
 fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 #[test]
@@ -41,11 +50,19 @@ fn a_failing_expectation_ends_the_script_and_names_its_line() {
     let hive = Hive::any();
     let directory = tempfile::tempdir().unwrap();
     let script = directory.path().join("wrong.coh");
-    std::fs::write(&script, "# wrong on purpose\nattach queen\nping\nEXPECT OK\ncat /nope\nEXPECT OK\nping\n").unwrap();
+    std::fs::write(
+        &script,
+        "# wrong on purpose\nattach queen\nping\nEXPECT OK\ncat /nope\nEXPECT OK\nping\n",
+    )
+    .unwrap();
     let output = cohsh(&hive, &["--script", script.to_str().unwrap()], "");
     assert!(!output.status.success());
     assert!(text(&output).contains("wrong.coh:6"), "{}", text(&output));
-    std::fs::write(&script, "attach queen\ncat /nope\nEXPECT ERR\nEXPECT SUBSTR invalid-path\nWAIT 10\nquit\n").unwrap();
+    std::fs::write(
+        &script,
+        "attach queen\ncat /nope\nEXPECT ERR\nEXPECT SUBSTR invalid-path\nWAIT 10\nquit\n",
+    )
+    .unwrap();
     let output = cohsh(&hive, &["--script", script.to_str().unwrap()], "");
     assert!(output.status.success(), "{}", text(&output));
 }
@@ -53,10 +70,23 @@ fn a_failing_expectation_ends_the_script_and_names_its_line() {
 #[test]
 fn commands_from_standard_input() {
     let hive = Hive::any();
-    let output = cohsh(&hive, &["--role", "queen"], "ls /\ncat /proc/boot\necho typed-by-hand > /log/queen.log\nlog\n");
+    let output = cohsh(
+        &hive,
+        &["--role", "queen"],
+        "ls /\ncat /proc/boot\necho typed-by-hand > /log/queen.log\nlog\n",
+    );
     assert!(output.status.success(), "{}", text(&output));
-    for expected in ["queen", "Cohesix boot:", "[console] OK ECHO path=/log/queen.log bytes=13", "typed-by-hand"] {
-        assert!(text(&output).contains(expected), "{expected:?} is missing from {}", text(&output));
+    for expected in [
+        "queen",
+        "Cohesix boot:",
+        "[console] OK ECHO path=/log/queen.log bytes=13",
+        "typed-by-hand",
+    ] {
+        assert!(
+            text(&output).contains(expected),
+            "{expected:?} is missing from {}",
+            text(&output)
+        );
     }
 }
 
@@ -64,7 +94,13 @@ fn commands_from_standard_input() {
 fn a_minted_ticket_opens_the_door_for_its_role_only() {
     let hive = Hive::fresh();
     let mint = Command::new(programs::program("cohsh"))
-        .args(["--mint-ticket", "--role", "worker-heartbeat", "--ticket-subject", "worker-1"])
+        .args([
+            "--mint-ticket",
+            "--role",
+            "worker-heartbeat",
+            "--ticket-subject",
+            "worker-1",
+        ])
         .args(["--ticket-secret", "worker"])
         .output()
         .expect("cohsh mints");
@@ -74,11 +110,25 @@ fn a_minted_ticket_opens_the_door_for_its_role_only() {
     drop(hive.queen());
     let mut queen = hive.queen();
     let mut worker = tests::Console::authenticated(hive.addr(), hive.token());
-    assert_eq!(worker.ask(&format!("ATTACH worker {ticket}")), "OK ATTACH role=worker-heartbeat");
+    assert_eq!(
+        worker.ask(&format!("ATTACH worker {ticket}")),
+        "OK ATTACH role=worker-heartbeat"
+    );
     assert_eq!(worker.cat("/proc/lifecycle/state"), ["state=ONLINE"]);
-    assert!(worker.ask("ECHO /log/queen.log x").starts_with("ERR ECHO reason=policy detail=denied"));
-    assert!(worker.ask("ECHO /queen/ctl {}").starts_with("ERR ECHO reason=policy detail=denied"));
-    assert_eq!(worker.ask(&format!("ATTACH worker-gpu {ticket}")), "ERR ATTACH reason=policy detail=denied");
+    assert!(
+        worker
+            .ask("ECHO /log/queen.log x")
+            .starts_with("ERR ECHO reason=policy detail=denied")
+    );
+    assert!(
+        worker
+            .ask("ECHO /queen/ctl {}")
+            .starts_with("ERR ECHO reason=policy detail=denied")
+    );
+    assert_eq!(
+        worker.ask(&format!("ATTACH worker-gpu {ticket}")),
+        "ERR ATTACH reason=policy detail=denied"
+    );
     assert_eq!(queen.ask("PING"), "OK PING reply=pong");
 }
 
@@ -86,7 +136,14 @@ fn a_minted_ticket_opens_the_door_for_its_role_only() {
 fn a_wrong_token_has_an_exit_status_of_its_own() {
     let hive = Hive::any();
     let wrong = Command::new(programs::program("cohsh"))
-        .args(["--tcp-port", &hive.addr().port().to_string(), "--auth-token", "wrong", "--role", "queen"])
+        .args([
+            "--tcp-port",
+            &hive.addr().port().to_string(),
+            "--auth-token",
+            "wrong",
+            "--role",
+            "queen",
+        ])
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -96,5 +153,8 @@ fn a_wrong_token_has_an_exit_status_of_its_own() {
         .output()
         .unwrap();
     let (wrong, nobody) = (wrong.status.code(), nobody.status.code());
-    assert!(wrong != Some(0) && nobody != Some(0) && wrong != nobody, "{wrong:?} {nobody:?}");
+    assert!(
+        wrong != Some(0) && nobody != Some(0) && wrong != nobody,
+        "{wrong:?} {nobody:?}"
+    );
 }

@@ -9,10 +9,16 @@ fn attach_write_read_quit() {
     let hive = Hive::any();
     let mut console = Console::authenticated(hive.addr(), hive.token());
     assert_eq!(console.ask("ATTACH queen "), "OK ATTACH role=queen");
-    assert_eq!(console.ask("ECHO /log/queen.log hello-one"), "OK ECHO path=/log/queen.log bytes=9");
+    assert_eq!(
+        console.ask("ECHO /log/queen.log hello-one"),
+        "OK ECHO path=/log/queen.log bytes=9"
+    );
     let (ack, lines) = console.stream("CAT /log/queen.log");
     assert!(ack.starts_with("OK CAT path=/log/queen.log data="), "{ack}");
-    assert!(ack.contains("hello-one"), "the newest line is in the summary: {ack}");
+    assert!(
+        ack.contains("hello-one"),
+        "the newest line is in the summary: {ack}"
+    );
     assert!(lines.iter().any(|line| line == "hello-one"));
     let (ack, lines) = console.stream("CAT /proc/lifecycle/state");
     assert_eq!(ack, "OK CAT path=/proc/lifecycle/state data=state=ONLINE");
@@ -60,7 +66,10 @@ fn two_hundred_pipelined_commands_are_all_answered_in_order() {
         console.send(&format!("ECHO /log/queen.log pipelined-{}", "x".repeat(n % 10)));
     }
     for n in 0..200 {
-        assert_eq!(console.receive(), format!("OK ECHO path=/log/queen.log bytes={}", 10 + n % 10));
+        assert_eq!(
+            console.receive(),
+            format!("OK ECHO path=/log/queen.log bytes={}", 10 + n % 10)
+        );
     }
 }
 
@@ -71,13 +80,19 @@ fn listings_are_sorted_and_name_what_exists() {
     for (path, names) in [
         ("/", &["log", "proc", "queen", "shard", "worker"][..]),
         ("/proc", &["9p", "boot", "lifecycle", "pressure", "root", "tests"]),
-        ("/proc/tests", &["selftest_full.coh", "selftest_negative.coh", "selftest_quick.coh"]),
+        (
+            "/proc/tests",
+            &["selftest_full.coh", "selftest_negative.coh", "selftest_quick.coh"],
+        ),
         ("/queen", &["ctl", "lifecycle"]),
     ] {
         let listed = console.ls(path);
         assert!(listed.is_sorted(), "LS {path}: {listed:?}");
         for name in names {
-            assert!(listed.iter().any(|listed| listed == name), "LS {path} lacks {name}: {listed:?}");
+            assert!(
+                listed.iter().any(|listed| listed == name),
+                "LS {path} lacks {name}: {listed:?}"
+            );
         }
     }
     let (ack, lines) = console.stream("LS /proc/tests");
@@ -89,38 +104,85 @@ fn refusals_say_what_was_wrong() {
     let hive = Hive::any();
     let mut console = hive.queen();
     for (line, answer) in [
-        ("CAT /nope", "ERR CAT reason=policy detail=invalid-path path=/nope error=invalid path"),
-        ("LS /nope", "ERR LS reason=policy detail=invalid-path path=/nope error=invalid path"),
+        (
+            "CAT /nope",
+            "ERR CAT reason=policy detail=invalid-path path=/nope error=invalid path",
+        ),
+        (
+            "LS /nope",
+            "ERR LS reason=policy detail=invalid-path path=/nope error=invalid path",
+        ),
         (
             "ECHO /queen/ctl {\"spawn\":\"unicorn\"}",
             "ERR ECHO reason=policy detail=invalid-payload path=/queen/ctl error=invalid payload",
         ),
-        ("ECHO /queen/ctl {}", "ERR ECHO reason=policy detail=invalid-payload path=/queen/ctl error=invalid payload"),
+        (
+            "ECHO /queen/ctl {}",
+            "ERR ECHO reason=policy detail=invalid-payload path=/queen/ctl error=invalid payload",
+        ),
         (
             "ECHO /queen/lifecycle/ctl levitate",
             "ERR ECHO reason=policy detail=invalid-payload path=/queen/lifecycle/ctl error=invalid payload",
         ),
-        ("FROB", "ERR PARSE reason=policy detail=unsupported console command"),
+        (
+            "FROB",
+            "ERR PARSE reason=policy detail=unsupported console command",
+        ),
         ("", "ERR PARSE reason=policy detail=empty command"),
-        ("CAT", "ERR PARSE reason=policy detail=missing required argument: path"),
-        ("ECHO /log/queen.log", "ERR PARSE reason=policy detail=missing required argument: payload"),
-        ("KILL", "ERR PARSE reason=policy detail=missing required argument: worker"),
+        (
+            "CAT",
+            "ERR PARSE reason=policy detail=missing required argument: path",
+        ),
+        (
+            "ECHO /log/queen.log",
+            "ERR PARSE reason=policy detail=missing required argument: payload",
+        ),
+        (
+            "KILL",
+            "ERR PARSE reason=policy detail=missing required argument: worker",
+        ),
         ("TEST", "ERR TEST reason=policy detail=host-only"),
     ] {
         assert_eq!(console.ask(line), answer, "after {line:?}");
     }
-    assert!(console.ask("TAIL /nope").starts_with("ERR TAIL reason=policy detail=invalid-path path=/nope"));
-    assert!(console.ask("KILL worker-999").starts_with("ERR KILL reason=policy detail=invalid-path"));
+    assert!(
+        console
+            .ask("TAIL /nope")
+            .starts_with("ERR TAIL reason=policy detail=invalid-path path=/nope")
+    );
+    assert!(
+        console
+            .ask("KILL worker-999")
+            .starts_with("ERR KILL reason=policy detail=invalid-path")
+    );
     let deep = format!("CAT /{}", ["a"; 9].join("/"));
-    assert!(console.ask(&deep).starts_with("ERR CAT reason=policy detail=invalid-path"));
+    assert!(
+        console
+            .ask(&deep)
+            .starts_with("ERR CAT reason=policy detail=invalid-path")
+    );
     let long = format!("CAT /{}", "a".repeat(96));
-    assert_eq!(console.ask(&long), "ERR PARSE reason=policy detail=argument path exceeds allowed length");
+    assert_eq!(
+        console.ask(&long),
+        "ERR PARSE reason=policy detail=argument path exceeds allowed length"
+    );
     for path in ["/proc/../boot", "/./proc", "proc/boot", "/proc//boot"] {
         let answer = console.ask(&format!("CAT {path}"));
-        assert!(answer.starts_with("ERR CAT reason=policy detail=invalid-path"), "CAT {path}: {answer}");
+        assert!(
+            answer.starts_with("ERR CAT reason=policy detail=invalid-path"),
+            "CAT {path}: {answer}"
+        );
     }
-    assert!(console.ask("ECHO /proc/boot x").starts_with("ERR ECHO reason=policy"));
-    assert!(console.ask("ECHO /proc/tests/selftest_quick.coh x").starts_with("ERR ECHO reason=policy"));
+    assert!(
+        console
+            .ask("ECHO /proc/boot x")
+            .starts_with("ERR ECHO reason=policy")
+    );
+    assert!(
+        console
+            .ask("ECHO /proc/tests/selftest_quick.coh x")
+            .starts_with("ERR ECHO reason=policy")
+    );
     assert_eq!(console.ask("PING"), "OK PING reply=pong");
 }
 
@@ -134,8 +196,14 @@ fn nothing_but_the_free_verbs_works_before_attach() {
     }
     let answer = console.ask("ECHO /log/queen.log x");
     assert_eq!(answer, "ERR ECHO reason=policy detail=unauthenticated");
-    assert_eq!(console.ask("ATTACH drone x"), "ERR ATTACH reason=policy detail=invalid-role");
-    assert_eq!(console.ask("ATTACH worker-heartbeat "), "ERR ATTACH reason=policy detail=denied");
+    assert_eq!(
+        console.ask("ATTACH drone x"),
+        "ERR ATTACH reason=policy detail=invalid-role"
+    );
+    assert_eq!(
+        console.ask("ATTACH worker-heartbeat "),
+        "ERR ATTACH reason=policy detail=denied"
+    );
 }
 
 #[test]
@@ -143,22 +211,38 @@ fn a_failed_reattach_leaves_no_authority_behind() {
     let hive = Hive::any();
     let mut console = hive.queen();
     assert!(console.ask("ATTACH worker-gpu forged").starts_with("ERR ATTACH "));
-    assert_eq!(console.ask("CAT /proc/boot"), "ERR CAT reason=policy detail=unauthenticated");
+    assert_eq!(
+        console.ask("CAT /proc/boot"),
+        "ERR CAT reason=policy detail=unauthenticated"
+    );
 }
 
 #[test]
 fn a_wrong_token_is_told_and_closed_and_a_right_one_still_gets_in() {
     let hive = Hive::any();
-    for wrong in ["AUTH wrong", "AUTH", "PING", "ATTACH queen ", &format!("AUTH {}x", hive.token())] {
+    for wrong in [
+        "AUTH wrong",
+        "AUTH",
+        "PING",
+        "ATTACH queen ",
+        &format!("AUTH {}x", hive.token()),
+    ] {
         let mut console = Console::connect(hive.addr()).unwrap();
         console.send(wrong);
         let (words, closed) = console.closed_by_server();
         assert!(closed, "{wrong:?} did not close the connection");
-        assert!(words.len() == 1 && words[0].starts_with("ERR AUTH reason="), "{wrong:?} was answered {words:?}");
+        assert!(
+            words.len() == 1 && words[0].starts_with("ERR AUTH reason="),
+            "{wrong:?} was answered {words:?}"
+        );
     }
     let begun = Instant::now();
     drop(hive.queen());
-    assert!(begun.elapsed() < Duration::from_secs(2), "a right token waited {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(2),
+        "a right token waited {:?}",
+        begun.elapsed()
+    );
 }
 
 #[test]
@@ -170,7 +254,10 @@ fn every_wrong_length_before_authentication_closes() {
         // The server may close while these bytes are still on their way.
         let _ = console.send_raw(&[b'x'; 64]);
         let (words, closed) = console.closed_by_server();
-        assert!(closed, "a frame of {total} bytes before AUTH left the connection open");
+        assert!(
+            closed,
+            "a frame of {total} bytes before AUTH left the connection open"
+        );
         assert!(words.iter().all(|word| word.starts_with("ERR ")), "{words:?}");
     }
 }
@@ -181,14 +268,21 @@ fn an_oversized_frame_is_refused_and_the_session_goes_on() {
     let mut console = hive.queen();
     for size in [2305_usize, 8188, 8189, 8256 + 32, 100_000] {
         console.send_frame(&vec![b'x'; size]);
-        assert_eq!(console.receive(), "ERR FRAME reason=invalid-length", "a payload of {size} bytes");
+        assert_eq!(
+            console.receive(),
+            "ERR FRAME reason=invalid-length",
+            "a payload of {size} bytes"
+        );
         assert_eq!(console.ask("PING"), "OK PING reply=pong");
         assert_eq!(console.receive(), "PONG");
     }
     for total in [0_u32, 1, 2, 3] {
         let mut console = hive.queen();
         console.send_raw(&total.to_le_bytes()).unwrap();
-        assert!(console.closed_by_server().1, "a declared length of {total} left the connection open");
+        assert!(
+            console.closed_by_server().1,
+            "a declared length of {total} left the connection open"
+        );
     }
 }
 
@@ -201,7 +295,10 @@ fn the_longest_line_and_the_longest_payload_are_accepted() {
     assert_eq!(answer, "OK ECHO path=/log/queen.log bytes=2048");
     assert!(console.cat("/log/queen.log").contains(&payload));
     let answer = console.ask(&format!("ECHO /log/queen.log {payload}p"));
-    assert_eq!(answer, "ERR PARSE reason=policy detail=argument payload exceeds allowed length");
+    assert_eq!(
+        answer,
+        "ERR PARSE reason=policy detail=argument payload exceeds allowed length"
+    );
 }
 
 #[test]
@@ -212,7 +309,11 @@ fn ambiguous_lines_arrive_as_groups_that_a_client_can_verify() {
         console.ask(&format!("ECHO /log/queen.log {line}"));
     }
     let lines = console.cat("/log/queen.log");
-    assert!(lines.iter().all(|line| !line.starts_with("OK LIAR") && !line.starts_with("ERR LIAR")));
+    assert!(
+        lines
+            .iter()
+            .all(|line| !line.starts_with("OK LIAR") && !line.starts_with("ERR LIAR"))
+    );
     let groups: Vec<_> = lines.iter().filter(|line| line.starts_with("C1:0000:")).collect();
     assert!(groups.len() >= 4, "{groups:?}");
 }
@@ -229,11 +330,24 @@ fn bytes_that_are_no_text_close_the_connection() {
 fn an_embedded_newline_executes_nothing() {
     let hive = Hive::any();
     let mut console = hive.queen();
-    for line in ["PING\nPING", "PING\n", "ECHO /log/queen.log smuggled\nPING", "PING\r\nPING"] {
+    for line in [
+        "PING\nPING",
+        "PING\n",
+        "ECHO /log/queen.log smuggled\nPING",
+        "PING\r\nPING",
+    ] {
         let answer = console.ask(line);
-        assert!(answer.starts_with("ERR PARSE reason=policy"), "{line:?} gave {answer:?}");
+        assert!(
+            answer.starts_with("ERR PARSE reason=policy"),
+            "{line:?} gave {answer:?}"
+        );
     }
-    assert!(!console.cat("/log/queen.log").iter().any(|line| line.contains("smuggled")));
+    assert!(
+        !console
+            .cat("/log/queen.log")
+            .iter()
+            .any(|line| line.contains("smuggled"))
+    );
 }
 
 #[test]
@@ -242,7 +356,9 @@ fn eight_mebibytes_of_garbage_do_no_harm() {
     let mut garbage = Vec::with_capacity(8 << 20);
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     while garbage.len() < 8 << 20 {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         garbage.extend_from_slice(&state.to_le_bytes());
     }
     let mut stranger = Console::connect(hive.addr()).unwrap();
@@ -263,19 +379,28 @@ fn half_a_frame_then_silence_is_cut_off_by_the_authentication_timeout() {
     let begun = Instant::now();
     assert!(console.closed_by_server().1);
     let waited = begun.elapsed();
-    assert!((Duration::from_secs(3)..Duration::from_secs(10)).contains(&waited), "closed after {waited:?}");
+    assert!(
+        (Duration::from_secs(3)..Duration::from_secs(10)).contains(&waited),
+        "closed after {waited:?}"
+    );
 }
 
 #[test]
 fn a_flood_of_silent_connections_keeps_nobody_out() {
     let hive = Hive::any();
     let mut settled = hive.queen();
-    let flood: Vec<_> = (0..200).filter_map(|_| Console::connect(hive.addr()).ok()).collect();
+    let flood: Vec<_> = (0..200)
+        .filter_map(|_| Console::connect(hive.addr()).ok())
+        .collect();
     assert_eq!(settled.ask("PING"), "OK PING reply=pong");
     let begun = Instant::now();
     let mut newcomer = hive.queen();
     assert_eq!(newcomer.ask("PING"), "OK PING reply=pong");
-    assert!(begun.elapsed() < Duration::from_secs(4), "a newcomer waited {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(4),
+        "a newcomer waited {:?}",
+        begun.elapsed()
+    );
     drop(flood);
 }
 
@@ -293,7 +418,11 @@ fn sessions_that_vanish_leave_nothing_behind() {
     }
     let deadline = Instant::now() + Duration::from_secs(10);
     while active(&mut watcher) != before {
-        assert!(Instant::now() < deadline, "before: {before}; after: {}", active(&mut watcher));
+        assert!(
+            Instant::now() < deadline,
+            "before: {before}; after: {}",
+            active(&mut watcher)
+        );
         std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -9,17 +9,29 @@ use tests::{Hive, programs};
 const CLIENT: &str = "cohesix==1.2.0";
 
 fn python() -> PathBuf {
-    let venv = programs::program("hive").parent().expect("target/<profile>").join("pypi-venv");
+    let venv = programs::program("hive")
+        .parent()
+        .expect("target/<profile>")
+        .join("pypi-venv");
     let python = venv.join("bin/python");
     if !python.exists() {
         run(Command::new("python3").args(["-m", "venv"]).arg(&venv));
     }
-    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", CLIENT]));
+    run(Command::new(&python).args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        CLIENT,
+    ]));
     python
 }
 
 fn run(command: &mut Command) {
-    let status = command.status().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let status = command
+        .status()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(status.success(), "{command:?}: {status}");
 }
 
@@ -28,5 +40,9 @@ fn the_public_client_operates_the_hive() {
     let hive = Hive::any();
     run(Command::new(python())
         .arg(programs::repository().join("tests/py/foundation.py"))
-        .args([hive.addr().ip().to_string(), hive.addr().port().to_string(), hive.token().to_owned()]));
+        .args([
+            hive.addr().ip().to_string(),
+            hive.addr().port().to_string(),
+            hive.token().to_owned(),
+        ]));
 }

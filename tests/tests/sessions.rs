@@ -14,7 +14,10 @@ fn work(console: &mut Console, session: usize, commands: usize) {
             // Every session and step has a length of its own, so that a stray acknowledgement shows.
             let payload = "s".repeat(1 + (session * 7 + n) % 100);
             let answer = console.ask(&format!("ECHO /log/queen.log {payload}"));
-            assert_eq!(answer, format!("OK ECHO path=/log/queen.log bytes={}", payload.len()));
+            assert_eq!(
+                answer,
+                format!("OK ECHO path=/log/queen.log bytes={}", payload.len())
+            );
         } else {
             let (path, expected) = match (session + n / 2) % 3 {
                 0 => ("/proc/lifecycle/state", "state=ONLINE"),
@@ -44,6 +47,9 @@ fn sixteen_sessions_of_ten_thousand_commands() {
     let before = hive.resident_bytes().expect("our own process");
     all_sessions(&hive, COMMANDS);
     let after = hive.resident_bytes().expect("our own process");
-    assert!(after <= before + (1 << 20), "resident memory grew from {before} to {after} bytes");
+    assert!(
+        after <= before + (1 << 20),
+        "resident memory grew from {before} to {after} bytes"
+    );
     assert_eq!(hive.queen().ask("PING"), "OK PING reply=pong");
 }

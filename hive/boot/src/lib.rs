@@ -30,6 +30,8 @@ pub mod channel {
 
 /// Bytes of a domain's log ring; a power of two, and one page.
 pub const LOG_BYTES: usize = 4096;
+/// Bytes of the memory that the network card reads and writes.
+pub const DMA_BYTES: usize = 512 * 1024;
 /// Bytes of the first region of a link's memory, which holds what its two sides say; one page.
 pub const LINK_HEAD_BYTES: usize = 4096;
 

@@ -36,7 +36,11 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    tracing_subscriber::fmt().with_max_level(arguments.log).with_writer(std::io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_max_level(arguments.log)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
     match serve(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -53,7 +57,8 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         Some(path) => Manifest::load(path)?,
         None => Manifest::parse(hive::manifest::DEFAULT)?,
     };
-    let state = client::state::StateDir::locate(arguments.state.as_deref(), &client::state::Environment::process())?;
+    let state =
+        client::state::StateDir::locate(arguments.state.as_deref(), &client::state::Environment::process())?;
     state.prepare()?;
     let _lock = run::StateLock::acquire(state.path())?;
     let listen = arguments.console.unwrap_or(manifest.console.address);

@@ -28,8 +28,15 @@ pub struct Console {
 impl Console {
     /// Connects, authenticates and attaches.
     pub async fn open(ctx: &Context, stack: &Stack, port: u16, token: &str) -> Result<Self, Trouble> {
-        let stream = stack.connect(CONSOLE_ADDRESS, port).await.map_err(|_| Trouble::Ended)?;
-        let mut console = Self { ctx: ctx.clone(), stream, pending: Vec::new() };
+        let stream = stack
+            .connect(CONSOLE_ADDRESS, port)
+            .await
+            .map_err(|_| Trouble::Ended)?;
+        let mut console = Self {
+            ctx: ctx.clone(),
+            stream,
+            pending: Vec::new(),
+        };
         match console.ask(&format!("AUTH {token}")).await?.as_str() {
             "OK AUTH" => {}
             answer => return Err(Trouble::Wrong(format!("AUTH was answered {answer:?}"))),
@@ -85,7 +92,11 @@ impl Console {
             let mut chunk = [0; 2048];
             let read = self.ctx.timeout(PATIENCE, self.stream.read(&mut chunk)).await;
             match read {
-                Err(_) => return Err(Trouble::Wrong("no answer, and no end of the connection either".to_owned())),
+                Err(_) => {
+                    return Err(Trouble::Wrong(
+                        "no answer, and no end of the connection either".to_owned(),
+                    ));
+                }
                 Ok(Err(_) | Ok(0)) => return Err(Trouble::Ended),
                 Ok(Ok(count)) => self.pending.extend_from_slice(&chunk[..count]),
             }

@@ -11,6 +11,7 @@ use netstack::Stack;
 use netstack::sim::{Weather, client_stack};
 use protocol::role::Role;
 use runtime::Context;
+use runtime::region::Crash;
 use runtime::sim::{Outcome, Regions, Sim, SimConfig};
 use runtime::topology::Build;
 
@@ -34,7 +35,10 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { weather: Weather::fair(Duration::from_millis(1)), panics_per_million_turns: 0 }
+        Self {
+            weather: Weather::fair(Duration::from_millis(1)),
+            panics_per_million_turns: 0,
+        }
     }
 }
 
@@ -72,43 +76,92 @@ impl World {
             .replacen("intensity = 60", "intensity = 1000000", 1);
         let manifest = Manifest::parse(&text).expect("the default manifest is valid");
         let mut tickets = TicketSecrets::new();
-        tickets.set(Role::WorkerHeartbeat, Secret::new("simulated-secret").expect("a secret"));
-        let secrets = Secrets { auth_token: Secret::new(TOKEN).expect("a secret"), tickets };
+        tickets.set(
+            Role::WorkerHeartbeat,
+            Secret::new("simulated-secret").expect("a secret"),
+        );
+        let secrets = Secrets {
+            auth_token: Secret::new(TOKEN).expect("a secret"),
+            tickets,
+        };
         let port = manifest.console.guest_port;
         let net = {
             let report = report.clone();
             Build::Plain(Arc::new(move |ctx: &Context| {
                 let link = ctx.link("net").expect("the manifest has a link named net");
-                let stack = client_stack(ctx, link, plan.weather, net_stack(ctx.random_u64())).expect("a sound stack");
+                let stack = client_stack(ctx, link, plan.weather, net_stack(ctx.random_u64()))
+                    .expect("a sound stack");
                 let driver = stack.clone();
-                ctx.spawn(async move { driver.run().await }).expect("room for a task");
+                ctx.spawn(async move { driver.run().await })
+                    .expect("room for a task");
                 for number in 0..CLIENTS {
-                    let client = Client { number, ctx: ctx.clone(), stack: stack.clone(), port, report: report.clone() };
+                    let client = Client {
+                        number,
+                        ctx: ctx.clone(),
+                        stack: stack.clone(),
+                        port,
+                        report: report.clone(),
+                    };
                     ctx.spawn(client.work()).expect("room for a task");
                 }
             }))
         };
-        let topology = assemble(&manifest, &secrets, "0123456789abcdef", Net { build: net, tasks: CLIENTS + 1 });
-        let sim = Sim::new(topology, SimConfig {
-            seed,
-            panics_per_million_turns: plan.panics_per_million_turns,
-            // The clients live in `net`; an oracle that dies knows nothing.
-            panic_domains: ["console-tcp", "ninedoor", "queen", "worker-heart"].map(str::to_owned).to_vec(),
-            unix_ms: UNIX_MS,
-            keep_trace,
-            regions,
-        });
-        Self { sim: sim.expect("a sound topology"), plan, report }
+        let topology = assemble(
+            &manifest,
+            &secrets,
+            "0123456789abcdef",
+            Net {
+                build: net,
+                tasks: CLIENTS + 1,
+            },
+        );
+        let sim = Sim::new(
+            topology,
+            SimConfig {
+                seed,
+                panics_per_million_turns: plan.panics_per_million_turns,
+                // The clients live in `net`; an oracle that dies knows nothing.
+                panic_domains: ["console-tcp", "ninedoor", "queen", "worker-heart"]
+                    .map(str::to_owned)
+                    .to_vec(),
+                unix_ms: UNIX_MS,
+                keep_trace,
+                regions,
+            },
+        );
+        Self {
+            sim: sim.expect("a sound topology"),
+            plan,
+            report,
+        }
     }
 
     /// Runs until all clients have finished.
     pub fn run(&mut self) -> Outcome {
         let report = self.report.clone();
-        self.sim.run_until(|| report.lock().unwrap().finished == CLIENTS, LIMIT)
+        self.sim
+            .run_until(|| report.lock().unwrap().finished == CLIENTS, LIMIT)
     }
 
     pub fn run_for(&mut self, time: Duration) -> Outcome {
         self.sim.run_for(time)
+    }
+
+    /// The domain panics at that write to its journal.
+    pub fn crash_at_journal_write(&self, domain: &str, nth: u64, crash: Crash) {
+        self.sim
+            .region(domain, "journal")
+            .expect("the manifest gives it a journal")
+            .crash_at(nth, crash);
+    }
+
+    /// Restarts of all domains so far.
+    pub fn deaths(&self) -> u64 {
+        let page = self.sim.supervision();
+        (0..page.len())
+            .filter_map(|index| page.child(index))
+            .map(|child| child.restarts)
+            .sum()
     }
 
     pub fn trace(&self) -> Vec<String> {
@@ -126,7 +179,10 @@ impl World {
             return Err(wrong.clone());
         }
         if outcome != Outcome::Reached {
-            return Err(format!("{outcome:?} with {} of {CLIENTS} clients done", report.finished));
+            return Err(format!(
+                "{outcome:?} with {} of {CLIENTS} clients done",
+                report.finished
+            ));
         }
         Ok(())
     }
@@ -212,19 +268,32 @@ impl Client {
         let acknowledged = self.report.lock().unwrap().acknowledged.clone();
         for line in acknowledged.iter().filter(|line| line.starts_with(&mine)) {
             if !lines.contains(line) {
-                return Err(Trouble::Wrong(format!("{line} was acknowledged and is gone from {lines:?}")));
+                return Err(Trouble::Wrong(format!(
+                    "{line} was acknowledged and is gone from {lines:?}"
+                )));
             }
         }
-        let firsts = lines.iter().filter(|line| line.starts_with(&mine)).fold(Vec::new(), |mut firsts, line| {
-            if !firsts.contains(&line) {
-                firsts.push(line);
-            }
-            firsts
-        });
-        let in_order = firsts.iter().zip(acknowledged.iter().filter(|line| line.starts_with(&mine)));
-        match in_order.into_iter().find(|(logged, written)| **logged != *written) {
+        let firsts =
+            lines
+                .iter()
+                .filter(|line| line.starts_with(&mine))
+                .fold(Vec::new(), |mut firsts, line| {
+                    if !firsts.contains(&line) {
+                        firsts.push(line);
+                    }
+                    firsts
+                });
+        let in_order = firsts
+            .iter()
+            .zip(acknowledged.iter().filter(|line| line.starts_with(&mine)));
+        match in_order
+            .into_iter()
+            .find(|(logged, written)| **logged != *written)
+        {
             None => Ok(()),
-            Some((logged, written)) => Err(Trouble::Wrong(format!("{logged} stands where {written} was written"))),
+            Some((logged, written)) => Err(Trouble::Wrong(format!(
+                "{logged} stands where {written} was written"
+            ))),
         }
     }
 
@@ -233,16 +302,22 @@ impl Client {
         let alive = self.list(console, "/worker").await?;
         for worker in workers {
             if !alive.contains(&worker) {
-                return Err(Trouble::Wrong(format!("{worker} was acknowledged and is not in {alive:?}")));
+                return Err(Trouble::Wrong(format!(
+                    "{worker} was acknowledged and is not in {alive:?}"
+                )));
             }
-            let records = self.read(console, &format!("TAIL /worker/{worker}/telemetry")).await?;
+            let records = self
+                .read(console, &format!("TAIL /worker/{worker}/telemetry"))
+                .await?;
             let ticks: Option<Vec<u64>> = records
                 .iter()
                 .map(|record| record.strip_prefix("{\"tick\":")?.split(',').next()?.parse().ok())
                 .collect();
             let contiguous = ticks.is_some_and(|ticks| ticks.windows(2).all(|pair| pair[1] == pair[0] + 1));
             if !contiguous {
-                return Err(Trouble::Wrong(format!("a tick of {worker} is lost or doubled: {records:?}")));
+                return Err(Trouble::Wrong(format!(
+                    "a tick of {worker} is lost or doubled: {records:?}"
+                )));
             }
         }
         Ok(())
