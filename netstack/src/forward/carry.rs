@@ -5,6 +5,7 @@
 //! reaching the other.
 //! Never: reads from a side whose bytes the other has no room for: that is the back-pressure.
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -13,6 +14,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use mio::net::TcpStream as HostStream;
+use runtime::Context;
+use runtime::context::Elapsed;
 use runtime::hosted::IoSource;
 use socket2::SockRef;
 
@@ -41,10 +44,14 @@ impl End {
 }
 
 /// Carries a connection to its end.
-pub(super) async fn carry(host: IoSource<HostStream>, guest: TcpStream) -> (IoSource<HostStream>, End) {
+pub(super) async fn carry(
+    context: &Context,
+    host: IoSource<HostStream>,
+    guest: TcpStream,
+) -> (IoSource<HostStream>, End) {
     // Not worth failing for: without it the client's answers are only slower.
     let _ = host.get().set_nodelay(true);
-    let end = both_ways(&host, &guest).await;
+    let end = both_ways(context, &host, &guest).await;
     match end {
         End::Closed => guest.finish(),
         _ => guest.abort(),
@@ -58,9 +65,10 @@ pub(super) fn reset(host: &IoSource<HostStream>) {
     let _ = SockRef::from(host.get()).set_linger(Some(Duration::ZERO));
 }
 
-async fn both_ways(host: &IoSource<HostStream>, guest: &TcpStream) -> End {
-    let mut up = pin!(to_guest(host, guest));
-    let mut down = pin!(to_host(host, guest));
+async fn both_ways(context: &Context, host: &IoSource<HostStream>, guest: &TcpStream) -> End {
+    let debt = AckDebt::default();
+    let mut up = pin!(to_guest(context, host, guest, &debt));
+    let mut down = pin!(to_host(host, guest, &debt));
     let mut lost = pin!(guest.failed());
     let (mut up_done, mut down_done) = (false, false);
     poll_fn(|cx| {
@@ -95,7 +103,12 @@ enum Moved {
     GuestFailed,
 }
 
-async fn to_guest(host: &IoSource<HostStream>, guest: &TcpStream) -> Result<(), End> {
+async fn to_guest(
+    context: &Context,
+    host: &IoSource<HostStream>,
+    guest: &TcpStream,
+    debt: &AckDebt,
+) -> Result<(), End> {
     loop {
         guest.writable().await;
         let moved = host.read_with(|mut socket| {
@@ -105,8 +118,18 @@ async fn to_guest(host: &IoSource<HostStream>, guest: &TcpStream) -> Result<(), 
             });
             outcome(read)
         });
-        match moved.await {
-            Ok(Moved::Bytes) => acknowledge(host),
+        let moved = match debt.patience() {
+            None => moved.await,
+            Some(patience) => match context.timeout(patience, moved).await {
+                Ok(moved) => moved,
+                Err(Elapsed) => {
+                    debt.pay_late(host);
+                    continue;
+                }
+            },
+        };
+        match moved {
+            Ok(Moved::Bytes) => debt.incur(host),
             Ok(Moved::Nothing) => {}
             Ok(Moved::End) => {
                 guest.shutdown();
@@ -118,7 +141,7 @@ async fn to_guest(host: &IoSource<HostStream>, guest: &TcpStream) -> Result<(), 
     }
 }
 
-async fn to_host(host: &IoSource<HostStream>, guest: &TcpStream) -> Result<(), End> {
+async fn to_host(host: &IoSource<HostStream>, guest: &TcpStream, debt: &AckDebt) -> Result<(), End> {
     loop {
         guest.readable().await;
         let moved = host.write_with(|mut socket| {
@@ -133,7 +156,8 @@ async fn to_host(host: &IoSource<HostStream>, guest: &TcpStream) -> Result<(), E
         });
         // A client that does not read must not hide a guest that has given up on it.
         match race(moved, guest.failed()).await {
-            Either::Left(Ok(Moved::Bytes | Moved::Nothing)) => {}
+            Either::Left(Ok(Moved::Bytes)) => debt.forgive(),
+            Either::Left(Ok(Moved::Nothing)) => {}
             Either::Left(Ok(Moved::End)) => {
                 // It fails if the client has gone, which reading from it will show.
                 let _ = host.get().shutdown(Shutdown::Write);
@@ -156,9 +180,54 @@ fn outcome(moved: Result<Option<io::Result<usize>>, TcpError>) -> io::Result<Mov
     })
 }
 
-/// Has the kernel acknowledge what was read, now. Linux would wait up to 40 ms for an answer to ride on, and a
-/// client with Nagle's algorithm on (WIRE 1.11: `gpu-bridge-host`) holds the rest of its request back until
-/// then. The kernel forgets the wish with every answer, so it is renewed with every read.
-fn acknowledge(host: &IoSource<HostStream>) {
-    let _ = SockRef::from(host.get()).set_tcp_quickack(true);
+/// An acknowledgement that the kernel owes the client.
+///
+/// Linux keeps it back for up to 40 ms, for an answer to ride on. A client with Nagle's algorithm on that writes a
+/// request in pieces (WIRE 1.11: `gpu-bridge-host`) holds the second piece back until then. `TCP_QUICKACK` sends
+/// what is owed, and Linux forgets it with every answer. Asking for it with every read would cost a packet for
+/// every request of the clients that write theirs in one piece, so the first time an answer is awaited for a
+/// moment; a client that turns out to need the acknowledgement has it at once from then on.
+#[derive(Default)]
+struct AckDebt {
+    /// Something was read that no answer has acknowledged.
+    owed: Cell<bool>,
+    /// Pay at once.
+    at_once: Cell<bool>,
+}
+
+/// How long an answer may take before the acknowledgement goes alone.
+const ACK_PATIENCE: Duration = Duration::from_millis(1);
+
+impl AckDebt {
+    /// Something was read.
+    fn incur(&self, host: &IoSource<HostStream>) {
+        self.owed.set(true);
+        if self.at_once.get() {
+            self.pay(host);
+        }
+    }
+
+    /// An answer was written; it carries the acknowledgement.
+    fn forgive(&self) {
+        self.owed.set(false);
+    }
+
+    /// How long to wait before [`AckDebt::pay_late`].
+    fn patience(&self) -> Option<Duration> {
+        self.owed.get().then_some(ACK_PATIENCE)
+    }
+
+    /// No answer came in time.
+    fn pay_late(&self, host: &IoSource<HostStream>) {
+        if self.owed.get() {
+            self.at_once.set(true);
+            self.pay(host);
+        }
+    }
+
+    fn pay(&self, host: &IoSource<HostStream>) {
+        self.owed.set(false);
+        // A connection that cannot be told is over, which the next read shows.
+        let _ = SockRef::from(host.get()).set_tcp_quickack(true);
+    }
 }

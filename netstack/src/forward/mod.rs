@@ -73,6 +73,7 @@ pub struct ForwardStats {
 /// A running forward. Clones are the same.
 #[derive(Clone)]
 pub struct Forward {
+    context: Context,
     stack: Stack,
     stats: Rc<Cell<ForwardStats>>,
 }
@@ -104,6 +105,7 @@ pub fn spawn(
         .ok_or(ForwardError::NoLink(config.link))?;
     let stack = Stack::new(context, LinkDevice::new(link), config.stack).map_err(ForwardError::Stack)?;
     let forward = Forward {
+        context: context.clone(),
         stack,
         stats: Rc::default(),
     };
@@ -178,7 +180,7 @@ impl Forward {
         count(&self.stats, |stats| stats.open += 1);
         let connected = self.stack.connect(*guest.ip(), guest.port()).await;
         let (host, end) = match connected {
-            Ok(guest) => carry(host, guest).await,
+            Ok(guest) => carry(&self.context, host, guest).await,
             Err(_) => (host, carry::End::Refused),
         };
         if end.resets_client() {
