@@ -1,4 +1,4 @@
-//! smoltcp for actors: TCP sockets that await.
+#![doc = include_str!("../README.md")]
 #![no_std]
 #![cfg_attr(not(feature = "tap"), forbid(unsafe_code))]
 #![deny(unsafe_code)]

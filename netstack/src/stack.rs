@@ -26,8 +26,11 @@ use crate::stream::TcpStream;
 #[derive(Clone)]
 pub struct Stack {
     pub(crate) shared: Rc<Shared>,
-    driver: Rc<Cell<Option<Pin<Box<dyn Future<Output = ()>>>>>>,
+    driver: Rc<Cell<Option<Driver>>>,
 }
+
+/// The task that moves frames, until somebody runs it.
+type Driver = Pin<Box<dyn Future<Output = ()>>>;
 
 /// What a stack, its driver, its listeners and its streams have in common.
 pub(crate) struct Shared {
@@ -52,7 +55,7 @@ impl Stack {
             touched: Cell::new(false),
             waker: Cell::new(None),
         });
-        let driver: Pin<Box<dyn Future<Output = ()>>> = Box::pin(drive(shared.clone(), device));
+        let driver: Driver = Box::pin(drive(shared.clone(), device));
         Ok(Self {
             shared,
             driver: Rc::new(Cell::new(Some(driver))),

@@ -181,7 +181,12 @@ impl Table {
         if self.pending(id) >= usize::from(backlog) && !(make_room && self.evict(id)) {
             return false;
         }
-        if !self.has_free() && !(make_room && self.make_free()) {
+        let found = if make_room {
+            self.make_free()
+        } else {
+            self.has_free()
+        };
+        if !found {
             return false;
         }
         self.set.get_mut::<tcp::Socket>(handle).listen(port).is_ok()

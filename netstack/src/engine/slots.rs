@@ -13,6 +13,7 @@ use core::net::{IpAddr, SocketAddrV4};
 use runtime::time::Instant;
 use smoltcp::iface::{SocketHandle, SocketSet, SocketStorage};
 use smoltcp::socket::{Socket, tcp};
+use smoltcp::wire::IpEndpoint;
 
 use super::doors::{Door, DoorId};
 use super::smol_duration;
@@ -270,11 +271,11 @@ impl Table {
 
     /// The address of a socket's peer.
     pub(crate) fn peer(&self, id: SlotId) -> Option<SocketAddrV4> {
-        self.socket(id).remote_endpoint().map(address)
+        self.socket(id).remote_endpoint().and_then(address)
     }
 
     fn own(&self, id: SlotId) -> Option<SocketAddrV4> {
-        self.socket(id).local_endpoint().map(address)
+        self.socket(id).local_endpoint().and_then(address)
     }
 
     /// What became of connections, and where they are now.
@@ -341,9 +342,9 @@ fn take_socket(set: &mut SocketSet<'static>, handle: SocketHandle) -> tcp::Socke
     }
 }
 
-fn address(endpoint: smoltcp::wire::IpEndpoint) -> SocketAddrV4 {
-    let IpAddr::V4(ip) = IpAddr::from(endpoint.addr) else {
-        unreachable!("smoltcp is built without IPv6")
-    };
-    SocketAddrV4::new(ip, endpoint.port)
+fn address(endpoint: IpEndpoint) -> Option<SocketAddrV4> {
+    match IpAddr::from(endpoint.addr) {
+        IpAddr::V4(ip) => Some(SocketAddrV4::new(ip, endpoint.port)),
+        IpAddr::V6(_) => None,
+    }
 }
