@@ -4,8 +4,8 @@
 //!
 //! [`spawn`] puts the door's tasks into a domain. The modules, from bytes to requests: `ring`, `log`, `telemetry` and
 //! `record` (what is kept, journal first); `session`, `usage`, `binds`, `policy` and `root` (who may do what);
-//! `place`, `procfs`, `scripts`, `listing`, `snapshot` and `view` (the door's own files); `hall` (all of that as one
-//! state, between two awaits); `forward` (the files of others); `tree` (what a client is served).
+//! `place`, `attr`, `procfs`, `scripts`, `listing`, `snapshot` and `view` (the door's own files); `hall` (all of that as one
+//! state, between two awaits); `forward` (the files of others); `shared` and `tree` (what a client is served).
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -14,6 +14,7 @@ extern crate alloc;
 extern crate std;
 
 mod attach;
+mod attr;
 mod audit;
 mod binds;
 mod config;
@@ -30,6 +31,7 @@ mod ring;
 mod root;
 mod scripts;
 mod session;
+mod shared;
 mod snapshot;
 mod telemetry;
 mod tree;
@@ -51,8 +53,9 @@ pub use crate::log::MAX_LINE_BYTES;
 
 use crate::forward::Forward;
 use crate::hall::{Hall, Moment};
+use crate::shared::Shared;
 use crate::snapshot::Snapshots;
-use crate::tree::{Shared, Tree};
+use crate::tree::Tree;
 
 /// The region of the door's journal. Without it nothing outlives a restart, and `/proc/boot` says so.
 pub const JOURNAL_REGION: &str = "journal";

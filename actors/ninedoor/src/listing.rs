@@ -8,6 +8,7 @@
 use ninep::{DirWriter, Name, Qid, QidKind};
 use protocol::refusal::Refusal;
 
+use crate::attr::own_qid;
 use crate::audit::Fail;
 use crate::binds::{PathBuf, join};
 use crate::hall::Hall;
@@ -15,9 +16,9 @@ use crate::place::{self, Living, Place};
 use crate::policy::{self, Target};
 use crate::procfs::House;
 use crate::session::SessionId;
+use crate::shared::Shared;
 use crate::snapshot::Text;
 use crate::telemetry::WorkerRef;
-use crate::tree::{Shared, own_qid};
 use crate::view::Lent;
 
 /// Offsets from here on belong to the names added to an owner's directory.

@@ -7,42 +7,24 @@
 //! Never holds the hall across an await.
 
 use alloc::rc::Rc;
-use alloc::vec::Vec;
-use core::cell::{Cell, RefCell};
 
 use ninep::{Attr, DirEntry, DirWriter, Errno, Fid, FileTree, OpenFlags, Qid, QidKind};
 use protocol::control::QueenRequest;
 use protocol::lifecycle::{self, Gate};
-use protocol::refusal::{Reason, Refusal};
-use runtime::Context;
-use runtime::counters::{Counters, Refused};
-use runtime::link::Connection;
+use protocol::refusal::Refusal;
 
 use crate::attach::NoEntry;
+use crate::attr::{MODE_APPEND, own_attr, own_qid};
 use crate::audit::{Fail, Verb};
 use crate::binds::{BindError, PathBuf, below, join};
-use crate::forward::{Behalf, Forward, Held, describe};
-use crate::hall::{Hall, Moment};
+use crate::forward::{Behalf, Held, describe};
+use crate::hall::Hall;
 use crate::listing::{self, Scene};
 use crate::place::{self, Kind, Place, SESSION_CTL, identity};
-use crate::procfs::{Child, Count, House, render};
+use crate::procfs::House;
 use crate::session::{Lease, Who};
-use crate::snapshot::Snapshots;
+use crate::shared::Shared;
 use crate::view::{Open, View};
-
-/// Mode bit of a file that only grows at its end, as 9P2000's `DMAPPEND`; Linux cuts it off.
-const MODE_APPEND: u32 = 0x4000_0000;
-
-/// What all doors share.
-pub(crate) struct Shared {
-    pub(crate) ctx: Context,
-    pub(crate) hall: RefCell<Hall>,
-    pub(crate) snapshots: Rc<RefCell<Snapshots>>,
-    pub(crate) forward: Rc<Forward>,
-    /// The connection of each door, in its present life.
-    pub(crate) connections: Vec<RefCell<Option<Connection>>>,
-    pub(crate) outstanding: Cell<u32>,
-}
 
 /// The tree that one door serves.
 pub(crate) struct Tree {
@@ -63,106 +45,6 @@ pub(crate) struct Node {
 enum At {
     Own(Place),
     Owner(Held, QidKind),
-}
-
-/// A request in progress, as `/proc/9p/outstanding` counts it.
-struct Busy<'a>(&'a Cell<u32>);
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
-    }
-}
-
-impl Shared {
-    /// The present moment.
-    pub(crate) fn now(&self) -> Moment {
-        Moment {
-            mono_ms: self.ctx.now().as_millis(),
-            unix_ms: self.ctx.unix_ms(),
-        }
-    }
-
-    /// A request begins. What earlier ones have left behind is cleared first.
-    fn busy(&self) -> Busy<'_> {
-        self.sweep();
-        self.outstanding.set(self.outstanding.get() + 1);
-        Busy(&self.outstanding)
-    }
-
-    /// Ends the sessions whose last fid is gone.
-    pub(crate) fn sweep(&self) {
-        let closed = |door: u8| {
-            let connection = self.connections.get(usize::from(door));
-            connection
-                .is_some_and(|connection| connection.borrow().as_ref().is_none_or(Connection::is_closed))
-        };
-        self.hall
-            .borrow_mut()
-            .sweep(closed, self.now(), |slot| self.forward.release(slot));
-    }
-
-    fn count(&self, fail: Fail) {
-        if let Some(refusal) = fail.refusal() {
-            let reason = match refusal.reason() {
-                Reason::Busy => Refused::Busy,
-                Reason::Quota => Refused::Quota,
-                Reason::Cut => Refused::Cut,
-                Reason::Policy => Refused::Policy,
-            };
-            self.ctx.counters().refused(reason);
-        }
-    }
-
-    /// Counts and tells a refusal; gives what the client is answered.
-    fn answer<T>(&self, node: &Node, view: &str, verb: Verb, result: Result<T, Fail>) -> Result<T, Errno> {
-        result.map_err(|fail| {
-            self.count(fail);
-            self.hall
-                .borrow_mut()
-                .tell(node.session.slot(), verb, view, fail, self.now());
-            fail.errno()
-        })
-    }
-}
-
-impl House for Shared {
-    fn actor(&self, index: u8) -> Option<&str> {
-        self.ctx
-            .domains()
-            .get(usize::from(index))
-            .map(|name| name.as_str())
-    }
-
-    fn counters(&self, name: &str) -> Option<runtime::counters::Snapshot> {
-        if name == self.ctx.name() {
-            return Some(Counters::snapshot(self.ctx.counters()));
-        }
-        Some(self.ctx.counters_of(name)?.snapshot())
-    }
-
-    fn each_child(&self, visit: &mut dyn FnMut(Child<'_>)) {
-        let Some(page) = self.ctx.supervision() else {
-            return;
-        };
-        for child in (0..page.len()).filter_map(|index| page.child(index)) {
-            let reason = child.last_reason;
-            visit(Child {
-                name: child.name,
-                state: child.state,
-                restarts: child.restarts,
-                reason: reason.as_str(),
-            });
-        }
-    }
-
-    fn degraded(&self) -> bool {
-        self.ctx.supervision().is_some_and(|page| page.degraded())
-    }
-
-    fn outstanding(&self) -> u32 {
-        self.outstanding.get()
-    }
 }
 
 impl Tree {
@@ -617,7 +499,7 @@ impl Tree {
         match &node.at {
             At::Own(place) => {
                 let (hall, now) = (self.shared.hall.borrow(), self.shared.now());
-                own_attr(*place, &real, &hall, &self.shared, now).ok_or(Refusal::InvalidPath.into())
+                own_attr(*place, &real, &hall, &*self.shared, now).ok_or(Refusal::InvalidPath.into())
             }
             At::Owner(held, _) => {
                 let attr = self.shared.forward.getattr(held).await?;
@@ -676,26 +558,28 @@ impl FileTree for Tree {
             .iter()
             .try_fold(from.view.clone(), |view, name| join(&view, name));
         let view = view.as_ref().unwrap_or(&from.view);
-        self.shared.answer(from, view, Verb::Walk, result)
+        self.shared.answer(from.session.slot(), view, Verb::Walk, result)
     }
 
     async fn open(&self, node: &Node, flags: OpenFlags) -> Result<(Open, Qid, u32), Errno> {
         let _busy = self.shared.busy();
         let result = self.open_node(node, flags).await;
         self.shared
-            .answer(node, &node.view, node.verb(flags.writes()), result)
+            .answer(node.session.slot(), &node.view, node.verb(flags.writes()), result)
     }
 
     async fn read(&self, node: &Node, open: &mut Open, offset: u64, buf: &mut [u8]) -> Result<usize, Errno> {
         let _busy = self.shared.busy();
         let result = self.read_open(node, open, offset, buf).await;
-        self.shared.answer(node, &node.view, node.verb(false), result)
+        self.shared
+            .answer(node.session.slot(), &node.view, node.verb(false), result)
     }
 
     async fn write(&self, node: &Node, open: &mut Open, offset: u64, data: &[u8]) -> Result<usize, Errno> {
         let _busy = self.shared.busy();
         let result = self.write_open(node, open, offset, data).await;
-        self.shared.answer(node, &node.view, Verb::Write, result)
+        self.shared
+            .answer(node.session.slot(), &node.view, Verb::Write, result)
     }
 
     async fn readdir(
@@ -707,13 +591,15 @@ impl FileTree for Tree {
     ) -> Result<(), Errno> {
         let _busy = self.shared.busy();
         let result = self.list_open(node, open, offset, out).await;
-        self.shared.answer(node, &node.view, Verb::List, result)
+        self.shared
+            .answer(node.session.slot(), &node.view, Verb::List, result)
     }
 
     async fn getattr(&self, node: &Node) -> Result<Attr, Errno> {
         let _busy = self.shared.busy();
         let result = self.describe_node(node).await;
-        self.shared.answer(node, &node.view, Verb::Walk, result)
+        self.shared
+            .answer(node.session.slot(), &node.view, Verb::Walk, result)
     }
 
     async fn clunk(&self, node: Node, open: Option<Open>) {
@@ -742,61 +628,4 @@ fn set(qids: &mut [Qid], index: usize, qid: Qid) {
     if let Some(place) = qids.get_mut(index) {
         *place = qid;
     }
-}
-
-/// The identity of one of the door's own files.
-pub(crate) fn own_qid(place: Place, real: &str) -> Qid {
-    let kind = match place.kind() {
-        Kind::Dir => QidKind::DIR,
-        Kind::Grows | Kind::Control => QidKind::APPEND,
-        Kind::Generated | Kind::Fixed => QidKind::FILE,
-    };
-    Qid {
-        kind,
-        version: 0,
-        path: identity(real),
-    }
-}
-
-/// What one of the door's own files says of itself; `None` when it is gone.
-fn own_attr(place: Place, real: &str, hall: &Hall, shared: &Shared, now: Moment) -> Option<Attr> {
-    let qid = own_qid(place, real);
-    let (mode, size, changed_ms) = match place {
-        Place::QueenLog => (
-            0o644 | MODE_APPEND,
-            hall.log.bytes() as u64,
-            hall.log.changed_ms(),
-        ),
-        Place::Telemetry(worker) => {
-            let (from, to) = hall.workers.span(worker).ok()?;
-            (
-                0o644 | MODE_APPEND,
-                to - from,
-                hall.workers.changed_ms(worker).ok()?,
-            )
-        }
-        Place::Workers | Place::Shard => (0, 0, hall.workers.table_changed_ms()),
-        Place::Boot => (0o444, hall.boot.len() as u64, hall.began.unix_ms),
-        Place::Script(script) => (0o444, script.text().len() as u64, hall.began.unix_ms),
-        _ => match place.kind() {
-            Kind::Control => (0o200 | MODE_APPEND, 0, hall.began.unix_ms),
-            Kind::Generated => {
-                let mut size = Count::default();
-                render(place, hall, shared, &mut size);
-                (0o444, size.0, now.unix_ms)
-            }
-            _ => (0, 0, hall.began.unix_ms),
-        },
-    };
-    let changed_s = changed_ms.max(if changed_ms == 0 { hall.began.unix_ms } else { 0 }) / 1000;
-    Some(match place.kind() {
-        Kind::Dir => Attr::dir(qid, 0o555).at(changed_s),
-        _ => {
-            let attr = Attr::file(qid, mode, size).at(changed_s);
-            Attr {
-                mode: attr.mode | (mode & MODE_APPEND),
-                ..attr
-            }
-        }
-    })
 }

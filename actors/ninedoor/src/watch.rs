@@ -11,7 +11,7 @@ use runtime::supervision::{ChildState, SupervisionView};
 
 use crate::audit::AuditLine;
 use crate::restarts::Seen;
-use crate::tree::Shared;
+use crate::shared::Shared;
 
 /// Watches the page for as long as the domain lives.
 pub(crate) async fn restarts(shared: Rc<Shared>, page: SupervisionView) {
