@@ -289,6 +289,11 @@ impl Fid {
         self.qid
     }
 
+    /// Bytes that the server moves at once, as it said when the file was opened; 0 if it has not said.
+    pub fn iounit(&self) -> u32 {
+        self.iounit
+    }
+
     /// Its number, if it belongs to this client and the connection is not over.
     pub(super) fn number_on(&self, core: &Rc<Core>) -> Result<FidNumber, ClientError> {
         let number = self.number.filter(|_| Rc::ptr_eq(&self.core, core));

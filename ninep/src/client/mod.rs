@@ -196,6 +196,18 @@ impl<C: Transport> Client<C> {
     ///
     /// All names or none: a path that ends on the way is `Remote(ENOENT)`.
     pub async fn walk(&self, from: &Fid, names: &[&str]) -> Result<Fid, ClientError> {
+        let (_, file) = self.walk_part(from, names, &mut []).await?;
+        file.ok_or(ClientError::Remote(Errno::ENOENT))
+    }
+
+    /// Walks from a file as far as `names` lead; returns how many that were, and the
+    /// file if all of them. Fills `qids` from the front, with as many as it takes.
+    pub async fn walk_part(
+        &self,
+        from: &Fid,
+        names: &[&str],
+        qids: &mut [Qid],
+    ) -> Result<(usize, Option<Fid>), ClientError> {
         let names = Names::new(names)?;
         let start = from.number_on(&self.core)?;
         let new = self.core.new_fid().await?;
@@ -207,16 +219,19 @@ impl<C: Transport> Client<C> {
             newfid,
             names,
         };
-        let (mut call, walked) = self
+        let (mut call, (walked, last)) = self
             .finish(call, &request, |reply| match reply {
                 Rmessage::Walk { qids } if qids.as_slice().len() > names.len() => Err(ProtocolError::Excess),
-                Rmessage::Walk { qids } if qids.as_slice().len() < names.len() => Ok(None),
-                Rmessage::Walk { qids } => Ok(Some(qids.as_slice().last().copied().unwrap_or(from.qid))),
+                Rmessage::Walk { qids: walked } => {
+                    let walked = walked.as_slice();
+                    qids.iter_mut().zip(walked).for_each(|(place, qid)| *place = *qid);
+                    Ok((walked.len(), walked.last().copied().unwrap_or(from.qid)))
+                }
                 other => Err(ProtocolError::UnexpectedKind(other.kind())),
             })
             .await?;
-        let qid = walked.ok_or(ClientError::Remote(Errno::ENOENT))?;
-        Ok(call.keep(&self.core, newfid, qid))
+        let all = walked == names.len();
+        Ok((walked, all.then(|| call.keep(&self.core, newfid, last))))
     }
 
     /// Opens a file; returns its qid. A fid is opened once.
