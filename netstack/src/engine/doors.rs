@@ -110,26 +110,27 @@ impl Table {
         self.door_mut(id).waiters.add(waker);
     }
 
-    /// Prepares for a connection request that smoltcp is about to see.
+    /// Prepares for a connection request that smoltcp is about to see; which door it may reach.
     pub(crate) fn before_open(&mut self, from: SocketAddrV4, to: SocketAddrV4) -> Option<DoorId> {
-        match self.find(from, to) {
-            // The peer uses its port again before our TIME-WAIT is over.
-            Some(id)
-                if self.socket(id).state() == tcp::State::TimeWait
-                    && self.slot(id).phase == Phase::Lingering =>
-            {
+        let mut known = self.find(from, to);
+        if let Some(id) = known {
+            // The peer uses its port again, while we are in TIME-WAIT or about to send a reset.
+            let over = match self.slot(id).phase {
+                Phase::Lingering => self.socket(id).state() == tcp::State::TimeWait,
+                phase => phase == Phase::Aborting,
+            };
+            if over {
                 self.release(id);
+                known = None;
             }
-            Some(_) => return None,
-            None => {}
         }
-        let id = self
+        let door = self
             .door_ids()
             .find(|id| self.door(*id).port == to.port() && to.port() != 0)?;
-        if !self.open_door(id, true) {
+        if known.is_none() && !self.open_door(door, true) {
             self.counts.refused += 1;
         }
-        Some(id)
+        Some(door)
     }
 
     /// Takes the connection request that smoltcp has given to the listening socket, if it did.
@@ -149,10 +150,11 @@ impl Table {
                 );
                 self.open_door(id, false);
             }
-            // A stream took the last socket since the door was opened. The peer hears a reset.
+            // A stream took the last socket since the door was opened. Not worth a reset, which might have to wait
+            // for an address that nobody answers for while the door is shut: the peer asks again.
             None => {
                 self.counts.refused += 1;
-                self.set.get_mut::<tcp::Socket>(handle).abort();
+                wipe(self.set.get_mut(handle));
                 self.unsettled = true;
             }
         }
@@ -173,10 +175,6 @@ impl Table {
         let socket = self.set.get::<tcp::Socket>(handle);
         if port == 0 || socket.is_listening() {
             return port != 0;
-        }
-        // The reset for a request that found no socket has to leave first.
-        if socket.remote_endpoint().is_some() {
-            return false;
         }
         if self.pending(id) >= usize::from(backlog) && !(make_room && self.evict(id)) {
             return false;

@@ -73,7 +73,13 @@ impl Table {
             tcp::State::FinWait2 | tcp::State::TimeWait => {
                 self.enter(id, Phase::Lingering, now, Some(now + self.timers.linger));
             }
-            _ => self.abort(id, now),
+            state => {
+                let slot = self.slot(id);
+                if state == tcp::State::Closed && slot.ended.is_none() && !slot.shut {
+                    self.counts.timeouts += 1;
+                }
+                self.abort(id, now);
+            }
         }
     }
 

@@ -375,6 +375,28 @@ fn a_port_used_again_during_time_wait_connects() {
 }
 
 #[test]
+fn a_port_used_again_before_its_reset_has_left_connects() {
+    let mut world = fair();
+    let door = world.listen(4);
+    let (client, server) = world.connect(door);
+    // The reset waits for room, the client forgets and asks again from the same port.
+    world.server.end.room = Some(0);
+    let now = world.now();
+    world.server.table().leave(server, now);
+    world.run_for(Duration::from_millis(10));
+    world.client.table().release(client);
+    world.client.engine.next_port -= 1;
+    let client = world.dial();
+    world.run_for(Duration::from_millis(10));
+    world.server.end.room = None;
+    world.until(SECOND, |world| {
+        let now = world.now();
+        world.server.table().accept(door, now)
+    });
+    assert_eq!(world.client.socket(client).state(), tcp::State::Established);
+}
+
+#[test]
 fn a_repeated_request_finds_its_connection() {
     let weather = Weather {
         duplication_ppm: 1_000_000,
