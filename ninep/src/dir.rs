@@ -1,4 +1,4 @@
-//! Directory entries, as `Rreaddir` packs them: qid[13] offset[8] type[1] name[s].
+//! Directory entries, as `Rreaddir` packs them: `qid[13] offset[8] type[1] name[s]`.
 //!
 //! Answers for packing whole entries into a bounded reply, and for unpacking
 //! what a server sent. Never cuts an entry.

@@ -4,6 +4,8 @@
 //! ([`Server`]) and for using one ([`Client`]). What a file means, who may open it
 //! and how frames travel are the tree's and the [`Transport`]'s. Never names a
 //! clock, a thread or a socket.
+//!
+#![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]
 

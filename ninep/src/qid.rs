@@ -17,7 +17,7 @@ pub struct Qid {
 }
 
 impl Qid {
-    /// Bytes of a qid on the wire: type[1] version[4] path[8].
+    /// Bytes of a qid on the wire: `type[1] version[4] path[8]`.
     pub const BYTES: usize = 13;
 
     /// An ordinary file.

@@ -241,6 +241,16 @@ fn refusals_and_bad_paths() {
                 Some(ClientError::Names(error))
             );
         }
+        // As far as it goes.
+        let mut qids = [Qid::default(); 3];
+        let (walked, file) = client
+            .walk_part(&root, &["dir", "no", "a"], &mut qids)
+            .await
+            .unwrap();
+        assert_eq!((walked, file.is_none()), (1, true));
+        assert!(qids[0].is_dir() && qids[1] == Qid::default());
+        let (walked, file) = client.walk_part(&root, &["dir", "a"], &mut qids).await.unwrap();
+        assert_eq!((walked, file.map(|file| file.qid())), (2, Some(qids[1])));
         let long = "x".repeat(1100);
         assert_eq!(client.attach(&long, "").await.err(), Some(ClientError::TooLong));
         for _ in 0..50 {
@@ -378,8 +388,30 @@ fn fids_are_bounded_and_come_back() {
             let fids = join_all((0..7).map(|_| client.walk(&root, &["file"]))).await;
             assert!(fids.iter().all(Result::is_ok));
         }
+        let fids = join_all((0..7).map(|_| client.walk(&root, &["file"]))).await;
+        assert_eq!(
+            client.walk(&root, &["file"]).await.err(),
+            Some(ClientError::Exhausted)
+        );
+        drop(fids);
     });
-    assert_eq!(rig.tree.clunked.get(), 707);
+    assert_eq!(rig.tree.clunked.get(), 714);
+}
+
+#[test]
+fn a_busy_task_does_not_keep_dropped_fids_from_ending() {
+    let (mut rig, root) = Rig::attached(ClientConfig {
+        tags: 1,
+        ..client_config()
+    });
+    let (client, tree) = (rig.client.clone(), rig.tree.clone());
+    rig.run(async {
+        drop(client.walk(&root, &[]).await);
+        for _ in 0..3 {
+            client.getattr(&root).await.unwrap();
+        }
+        assert_eq!(tree.clunked.get(), 1);
+    });
 }
 
 #[test]

@@ -2,9 +2,12 @@
 
 mod common;
 
+use std::future::Future;
+use std::task::{Context, Waker};
+
 use common::*;
 use ninep::codec::{FidNumber, MIN_MSIZE, Malformed, OtherKind, Tag, Tmessage, VERSION};
-use ninep::{Attr, Ended, Errno, OpenFlags, Qid, ServerConfig};
+use ninep::{Attr, Closed, Ended, Errno, OpenFlags, Qid, Server, ServerConfig, Transport};
 
 const RDONLY: OpenFlags = OpenFlags::RDONLY;
 const WRONLY: OpenFlags = OpenFlags::WRONLY;
@@ -98,6 +101,23 @@ fn a_second_version_ends_all_fids_and_requests() {
     assert_eq!(hand.refused(getattr(0)), Errno::EBADF);
     tree.reads.open();
     assert_eq!(hand.more(), [], "no answer to a request of the old session");
+}
+
+#[test]
+fn nothing_of_the_old_session_is_answered_in_the_new_one() {
+    let tree = TestTree::new();
+    let mut hand = Hand::attached(tree.clone(), config());
+    hand.ask(walk(0, 1, &[]));
+    tree.clunks.shut();
+    assert!(hand.send(1, clunk(1)).is_empty());
+    assert!(hand.send(2, flush(1)).is_empty());
+    assert!(
+        hand.send(0xffff, version(8192, VERSION)).is_empty(),
+        "waits for the clunk"
+    );
+    tree.clunks.open();
+    assert_eq!(hand.more(), [(0xffff, Reply::Version(4096, VERSION.into()))]);
+    assert_eq!(tree.clunked.get(), 2);
 }
 
 #[test]
@@ -461,6 +481,45 @@ fn flushing_what_waits_in_front_lets_the_next_run() {
 }
 
 #[test]
+fn flushing_what_never_ran_lets_what_waited_for_it_run() {
+    let tree = TestTree::new();
+    let mut hand = Hand::attached(tree.clone(), config());
+    hand.opened(1, &["gate"], RDONLY);
+    assert!(hand.send(1, read(1, 0, 6)).is_empty());
+    assert!(hand.send(2, walk(1, 2, &[])).is_empty(), "waits for the read");
+    assert!(
+        hand.send(3, walk(0, 2, &[])).is_empty(),
+        "waits for the fid it makes"
+    );
+    assert_eq!(
+        hand.send(4, flush(2)),
+        [(4, Reply::Flush), (3, Reply::Walk(vec![]))]
+    );
+}
+
+#[test]
+fn all_that_one_answer_sets_free_runs_at_once() {
+    let tree = TestTree::new();
+    let mut hand = Hand::attached(
+        tree.clone(),
+        ServerConfig {
+            handlers: 4,
+            ..config()
+        },
+    );
+    hand.opened(1, &["gate"], RDONLY);
+    tree.walks.shut();
+    assert!(hand.send(1, read(1, 0, 6)).is_empty());
+    for tag in 2..=4 {
+        assert!(hand.send(tag, walk(1, u32::from(tag), &["x"])).is_empty());
+    }
+    assert_eq!(tree.walks.waiting(), 0);
+    tree.reads.open();
+    assert_eq!(hand.more(), [(1, Reply::Read(b"passed".into()))]);
+    assert_eq!(tree.walks.waiting(), 3);
+}
+
+#[test]
 fn a_flush_is_answered_after_what_it_cannot_drop() {
     let tree = TestTree::new();
     let mut hand = Hand::attached(tree.clone(), config());
@@ -564,4 +623,53 @@ fn the_end_of_the_connection_clunks_everything_once() {
     tree.clunks.open();
     assert_eq!(hand.feed.wake(|_| {}), Some(Ended::Closed));
     assert_eq!((tree.clunked.get(), tree.open_files.get()), (4, 0));
+}
+
+/// A client that never stops sending, and takes every answer.
+struct Flood {
+    frame: Vec<u8>,
+    received: std::cell::Cell<usize>,
+}
+
+impl Transport for Flood {
+    async fn recv(&self, buf: &mut [u8]) -> Result<usize, Closed> {
+        self.received.set(self.received.get() + 1);
+        buf[..self.frame.len()].copy_from_slice(&self.frame);
+        Ok(self.frame.len())
+    }
+
+    async fn send(&self, _frame: &[u8]) -> Result<(), Closed> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_flood_gets_a_bounded_turn() {
+    let server = Server::new(TestTree::new(), config());
+    for message in [
+        getattr(0),
+        flush(1),
+        Tmessage::Version {
+            msize: 512,
+            version: VERSION,
+        },
+    ] {
+        let mut frame = vec![0; 64];
+        let len = message.emit(Tag(1), &mut frame).unwrap();
+        frame.truncate(len);
+        let flood = Flood {
+            frame,
+            received: Default::default(),
+        };
+        let mut serving = std::pin::pin!(server.serve(&flood));
+        let mut cx = Context::from_waker(Waker::noop());
+        for turn in 1..10 {
+            assert!(serving.as_mut().poll(&mut cx).is_pending());
+            assert!(
+                flood.received.get() <= 4 * turn,
+                "no more than the window in a turn"
+            );
+        }
+        assert!(flood.received.get() >= 9, "but it is served");
+    }
 }

@@ -36,7 +36,7 @@ pub const MAX_WALK_DEPTH: usize = 8;
 /// `(tags + 1) * msize` bytes and the tables.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ServerConfig {
-    /// Bytes in a message; clamped to [`MIN_MSIZE`](crate::codec::MIN_MSIZE)..=[`MAX_MSIZE`](crate::codec::MAX_MSIZE).
+    /// Bytes in a message; clamped to [`MIN_MSIZE`]..=[`MAX_MSIZE`].
     pub msize: u32,
     /// Fids of a connection; one more is refused with `EMFILE`.
     pub fids: usize,
