@@ -141,6 +141,40 @@ fn a_dead_peer_is_an_error_and_then_back() {
     }
 }
 
+/// Deaths on one thread while the other uses the link: never taken for misbehaviour, never the end of the talk.
+#[test]
+fn many_deaths_under_load_are_no_violation() {
+    let (mut topology, seen) = ping_pong(u64::MAX, "other");
+    topology.domains[1].restart = RestartPolicy {
+        intensity: 1_000,
+        ..RestartPolicy::default()
+    };
+    let handle = start(topology);
+    for death in 1..=200 {
+        let then = seen.answers.load(Ordering::SeqCst);
+        wait_for("more answers", || {
+            seen.answers.load(Ordering::SeqCst) > then + death % 5
+        });
+        handle.inject_panic("pong", death % 3);
+        wait_for("the restart", || {
+            handle
+                .supervision()
+                .child(1)
+                .is_some_and(|pong| pong.restarts == death)
+        });
+    }
+    let violations =
+        ["ping", "pong"].map(|name| handle.counters_of(name).expect("there").snapshot().violations);
+    assert_eq!(violations, [0, 0]);
+    let restarts = handle.supervision().child(0).map(|ping| ping.restarts);
+    assert_eq!(
+        restarts,
+        Some(0),
+        "the asker panics at anything but a closed connection"
+    );
+    handle.stop().expect("it stops");
+}
+
 #[test]
 fn a_domain_that_cannot_start_degrades_the_node_and_nothing_else() {
     let (mut topology, seen) = ping_pong(u64::MAX, "main");
@@ -376,8 +410,10 @@ fn stops_from_another_thread_and_drops_every_task() {
     // One here, one in the build closure, one in the task.
     assert_eq!(Arc::strong_count(&dropped), 3);
     let stopper = handle.stopper();
-    std::thread::spawn(move || stopper.stop());
+    let stopping = std::thread::spawn(move || stopper.stop());
     handle.join().expect("it stops");
+    // The stopper knows the topology, and with it the build closure.
+    stopping.join().expect("no panic");
     assert_eq!(Arc::strong_count(&dropped), 1);
 }
 

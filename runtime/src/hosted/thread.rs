@@ -14,11 +14,12 @@ use super::DomainRegions;
 use super::io_source::Sources;
 use super::resident::Resident;
 use super::shared::{Shared, WAKER};
+use crate::time::Instant;
 
 /// Events taken from the poll at once.
 const EVENTS: usize = 64;
-/// A busy thread looks at its sockets after so many rounds of turns.
-const ROUNDS_PER_LOOK: u32 = 64;
+/// A busy thread looks at its sockets this often: late enough to cost nothing, early enough not to be felt.
+const LOOK_EVERY: Duration = Duration::from_micros(200);
 
 pub(super) struct Thread {
     shared: Arc<Shared>,
@@ -55,25 +56,20 @@ impl Thread {
 
     /// Runs until the host stops.
     pub(super) fn run(mut self) {
-        let mut rounds = 0;
+        let mut looked = Instant::ZERO;
         let mut end = None;
         loop {
-            let busy = self.round();
-            if self.shared.is_stopping() {
-                let end = *end.get_or_insert_with(|| self.shared.clock.now() + self.shared.stop_grace);
-                if !busy || self.shared.clock.now() >= end {
-                    break;
-                }
+            let now = self.shared.clock.now();
+            let busy = self.round(now);
+            if self.shared.is_stopping() && (!busy || now >= *end.get_or_insert(now + self.shared.stop_grace))
+            {
+                break;
             }
-            rounds += 1;
             if !busy {
-                rounds = 0;
                 self.sleep();
-            } else if rounds >= ROUNDS_PER_LOOK {
-                rounds = 0;
-                if !self.sources.is_empty() {
-                    self.look(Some(Duration::ZERO));
-                }
+            } else if !self.sources.is_empty() && now.since(looked) >= LOOK_EVERY {
+                looked = now;
+                self.look(Some(Duration::ZERO));
             }
         }
         for resident in self.residents.iter_mut().rev() {
@@ -83,8 +79,7 @@ impl Thread {
 
     /// Steps every domain once; whether any had something to do. All take their turns at the time when the round began:
     /// reading the clock costs about as much as an idle domain's step.
-    fn round(&mut self) -> bool {
-        let now = self.shared.clock.now();
+    fn round(&mut self, now: Instant) -> bool {
         let mut busy = false;
         for resident in &mut self.residents {
             busy |= resident.step(now);
