@@ -34,7 +34,7 @@ pub struct Turn {
 
 /// What a host drives.
 pub trait Step {
-    /// Takes one turn. `now` never goes backwards. The first turn is given no badges.
+    /// Takes one turn. `now` never goes backwards. Badges may be none, or from before the domain was started.
     fn turn(&mut self, badges: Badges, now: Instant) -> Turn;
 }
 
