@@ -144,7 +144,8 @@ pub struct Timers {
     pub handshake: Duration,
     /// An own connection request is given up after this long.
     pub connect: Duration,
-    /// What was written before a close has this long to be acknowledged; then the connection is aborted.
+    /// What was written before a close has this long to be acknowledged, which four repetitions at 1, 3, 7 and 15 s
+    /// make likely on a bad wire; then the connection is aborted.
     pub close: Duration,
     /// After a close the peer has this long to close its own direction; what it still sends is thrown away.
     pub linger: Duration,
@@ -173,7 +174,7 @@ impl Default for Timers {
             peer: Duration::from_secs(75),
             handshake: Duration::from_secs(10),
             connect: Duration::from_secs(10),
-            close: Duration::from_secs(10),
+            close: Duration::from_secs(20),
             linger: Duration::from_secs(5),
             link_grace: Duration::ZERO,
         }

@@ -165,7 +165,7 @@ fn a_close_that_nobody_acknowledges_ends_in_time() {
     let now = world.now();
     world.server.table().shutdown(server);
     world.server.table().limit_close(server, now);
-    let outcome = world.until(11 * SECOND, |world| {
+    let outcome = world.until(21 * SECOND, |world| {
         match world.server.table().close_outcome(server) {
             Poll::Ready(outcome) => Some(outcome),
             Poll::Pending => None,
