@@ -120,7 +120,7 @@ impl Region {
     /// A barrier: what was written before survives if anything written after does.
     ///
     /// It survives the domain, and on Linux the process (the kernel owns the pages). It costs no system call; against
-    /// loss of power see [`Region::sync`].
+    /// loss of power, hosts with a disk write it there when they stop.
     pub fn flush(&self) {
         crate::sync::fence(Ordering::SeqCst);
     }
