@@ -77,7 +77,6 @@ fn what_was_acknowledged_outlives_dying_domains_over_a_foul_network() {
     for_all_seeds(Plan {
         weather: Weather::foul(),
         panics_per_million_turns: 2000,
-        ..Plan::default()
     });
 }
 
@@ -88,7 +87,6 @@ fn the_same_seed_gives_the_same_trace_byte_for_byte() {
             let plan = Plan {
                 weather: Weather::foul(),
                 panics_per_million_turns: 2000,
-                ..Plan::default()
             };
             let mut world = World::new(plan, seed, true);
             world.run();
