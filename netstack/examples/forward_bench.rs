@@ -2,8 +2,9 @@
 //!
 //! `cargo run --release -p netstack --features forward --example forward_bench -- [SECONDS]`
 //! Prints, for each number of sessions, round trips a second, the time of one in the middle and in the worst
-//! hundredth, and the processor time of the hive's thread for each. The clients are threads of this process; the
-//! hive has one thread, so its share of a second is also how much of one core it uses.
+//! hundredth, the processor time of the hive's thread for each, and the ratio to the same clients against an echo
+//! server of the standard library with a thread for each connection. The clients are threads of this process, so
+//! that clients, kernel and hive share the machine's cores.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -28,20 +29,55 @@ fn main() {
         .nth(1)
         .and_then(|arg| arg.parse().ok())
         .unwrap_or(3);
+    let time = Duration::from_secs(seconds);
     let (handle, address) = start();
+    let plain = plain();
+    println!("cargo run --release -p netstack --features forward --example forward_bench -- {seconds}");
     println!(
-        "machine: {} cores, {}",
+        "{} cores of {}",
         std::thread::available_parallelism().map_or(0, usize::from),
         cpu()
     );
     println!(
-        "{:>8} {:>12} {:>10} {:>10} {:>14}",
-        "sessions", "per second", "median", "p99", "hive cpu each"
+        "{:>8} {:>12} {:>10} {:>10} {:>14} {:>12} {:>6}",
+        "sessions", "per second", "median", "p99", "hive cpu each", "plain TCP", "ratio"
     );
     for sessions in SESSIONS {
-        measure(address, sessions, Duration::from_secs(seconds));
+        let cpu_before = hive_cpu();
+        let hive = measure(address, sessions, time);
+        let cpu = hive_cpu().saturating_sub(cpu_before);
+        let plain = measure(plain, sessions, time);
+        println!(
+            "{sessions:>8} {:>12.0} {:>10.1?} {:>10.1?} {:>14.2?} {:>12.0} {:>6.2}",
+            hive.per_second,
+            hive.median,
+            hive.p99,
+            cpu.div_f64(hive.per_second * hive.elapsed.as_secs_f64()),
+            plain.per_second,
+            hive.per_second / plain.per_second,
+        );
     }
     handle.stop().expect("an orderly stop");
+}
+
+/// What to compare with: an echo server as one writes it without a hive.
+fn plain() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port of the host");
+    let address = listener.local_addr().expect("bound");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                stream.set_nodelay(true).expect("a socket option");
+                let mut buf = [0; 2_048];
+                while let Ok(len @ 1..) = stream.read(&mut buf) {
+                    if stream.write_all(&buf[..len]).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    address
 }
 
 fn start() -> (Handle, SocketAddr) {
@@ -84,9 +120,15 @@ fn start() -> (Handle, SocketAddr) {
     )
 }
 
-fn measure(address: SocketAddr, sessions: usize, time: Duration) {
+struct Figures {
+    per_second: f64,
+    median: Duration,
+    p99: Duration,
+    elapsed: Duration,
+}
+
+fn measure(address: SocketAddr, sessions: usize, time: Duration) -> Figures {
     let stop = AtomicBool::new(false);
-    let cpu_before = hive_cpu();
     let begin = Instant::now();
     let mut trips: Vec<Duration> = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..sessions)
@@ -99,15 +141,14 @@ fn measure(address: SocketAddr, sessions: usize, time: Duration) {
             .flat_map(|client| client.join().expect("the client ran"))
             .collect()
     });
-    let (elapsed, cpu) = (begin.elapsed(), hive_cpu().saturating_sub(cpu_before));
+    let elapsed = begin.elapsed();
     trips.sort_unstable();
-    println!(
-        "{sessions:>8} {:>12.0} {:>10.1?} {:>10.1?} {:>14.2?}",
-        trips.len() as f64 / elapsed.as_secs_f64(),
-        trips[trips.len() / 2],
-        trips[trips.len() * 99 / 100],
-        cpu / trips.len() as u32,
-    );
+    Figures {
+        per_second: trips.len() as f64 / elapsed.as_secs_f64(),
+        median: trips[trips.len() / 2],
+        p99: trips[trips.len() * 99 / 100],
+        elapsed,
+    }
 }
 
 fn client(address: SocketAddr, stop: &AtomicBool) -> Vec<Duration> {
