@@ -234,7 +234,8 @@ impl<C: Transport> Client<C> {
         Ok((walked, all.then(|| call.keep(&self.core, newfid, last))))
     }
 
-    /// Opens a file; returns its qid. A fid is opened once.
+    /// Opens a file; returns its qid. A fid is opened once. If the future is dropped,
+    /// the file may be open or not: clunk it.
     pub async fn open(&self, fid: &mut Fid, flags: OpenFlags) -> Result<Qid, ClientError> {
         let request = Tmessage::Open {
             fid: fid.number_on(&self.core)?,

@@ -124,6 +124,8 @@ pub(super) struct DueFlush {
 
 pub(super) struct Window {
     slots: Vec<Slot>,
+    /// The queued slots, oldest first.
+    queue: VecDeque<usize>,
     flushes: VecDeque<Flush>,
     next_sequence: u64,
 }
@@ -141,6 +143,7 @@ impl Window {
         };
         Window {
             slots: (0..tags).map(|_| slot()).collect(),
+            queue: VecDeque::with_capacity(tags),
             flushes: VecDeque::with_capacity(tags),
             next_sequence: 0,
         }
@@ -158,13 +161,19 @@ impl Window {
             return Err(Refusal::Duplicate);
         }
         let sequence = self.sequence();
-        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.state == State::Free) {
+        let free = self
+            .slots
+            .iter_mut()
+            .enumerate()
+            .find(|(_, slot)| slot.state == State::Free);
+        if let Some((at, slot)) = free {
             slot.state = State::Queued;
             slot.tag = tag;
             slot.sequence = sequence;
             slot.claims = claims;
             slot.len = len;
             core::mem::swap(&mut slot.frame, frame);
+            self.queue.push_back(at);
             Ok(())
         } else if self.slots.iter().any(|slot| slot.state == State::Replying) {
             Err(Refusal::Wait)
@@ -175,7 +184,7 @@ impl Window {
 
     /// Gives the oldest request that may run to `task`, with its frame.
     pub(super) fn start(&mut self, task: usize) -> Option<(SlotId, Box<[u8]>, usize)> {
-        let at = self.runnable()?;
+        let at = self.queue.remove(self.runnable()?)?;
         let slot = self.slots.get_mut(at)?;
         slot.state = State::Running {
             task,
@@ -189,22 +198,17 @@ impl Window {
         self.runnable().is_some()
     }
 
+    /// The place in the queue of the oldest request that no older one keeps from running.
     fn runnable(&self) -> Option<usize> {
-        let queued = self
-            .slots
-            .iter()
-            .enumerate()
-            .filter(|(_, slot)| slot.state == State::Queued);
-        let free_to_run = queued.filter(|(_, slot)| {
-            !self.slots.iter().any(|other| {
-                other.is_unanswered()
-                    && other.sequence < slot.sequence
-                    && other.claims.conflicts(&slot.claims)
+        self.queue.iter().position(|at| {
+            self.slots.get(*at).is_some_and(|slot| {
+                !self.slots.iter().any(|other| {
+                    other.is_unanswered()
+                        && other.sequence < slot.sequence
+                        && other.claims.conflicts(&slot.claims)
+                })
             })
-        });
-        free_to_run
-            .min_by_key(|(_, slot)| slot.sequence)
-            .map(|(at, _)| at)
+        })
     }
 
     /// Whether a request in progress was flushed.
@@ -234,16 +238,15 @@ impl Window {
         if self.is_in_use(tag) {
             return Err(Refusal::Duplicate);
         }
-        let occupied = self
-            .slots
-            .iter_mut()
-            .filter(|slot| slot.state != State::Free && slot.tag == old);
-        let target = match occupied.max_by_key(|slot| slot.sequence) {
-            Some(slot) if slot.state == State::Queued => {
+        let slots = self.slots.iter_mut().enumerate();
+        let occupied = slots.filter(|(_, slot)| slot.state != State::Free && slot.tag == old);
+        let target = match occupied.max_by_key(|(_, slot)| slot.sequence) {
+            Some((at, slot)) if slot.state == State::Queued => {
                 slot.state = State::Free; // it never ran and gets no answer
+                self.queue.retain(|queued| *queued != at);
                 None
             }
-            Some(slot) => Some(slot.sequence),
+            Some((_, slot)) => Some(slot.sequence),
             None => None,
         };
         let flush = self
@@ -291,6 +294,7 @@ impl Window {
     /// Gives up all requests; calls `wake` with each task that has one in progress.
     pub(super) fn abort(&mut self, mut wake: impl FnMut(usize)) {
         self.flushes.clear();
+        self.queue.clear();
         for slot in &mut self.slots {
             match &mut slot.state {
                 State::Queued => slot.state = State::Free,
