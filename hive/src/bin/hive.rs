@@ -41,6 +41,8 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_target(false)
         .init();
+    // The supervisor restarts what panics; the operator should know why.
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     match serve(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
