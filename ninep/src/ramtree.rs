@@ -213,6 +213,9 @@ impl FileTree for RamTree {
             } else {
                 usize::try_from(offset).map_err(|_| Errno::EFBIG)?
             };
+            if data.is_empty() {
+                return Ok(0);
+            }
             let count = data.len().min(limit.saturating_sub(at));
             if count == 0 {
                 return Err(Errno::ENOSPC);

@@ -275,6 +275,15 @@ fn data_is_clipped_to_the_message() {
         panic!()
     };
     assert_eq!(data.len(), 245, "256 less 11");
+    assert_eq!(
+        hand.ask(write(1, 9999, b"")),
+        Reply::Write(0),
+        "moves nothing, not even the end"
+    );
+    let Reply::Getattr(attr) = hand.ask(getattr(1)) else {
+        panic!()
+    };
+    assert_eq!(attr.size, 466);
     assert_eq!(hand.refused(read(1, u64::MAX, 1)), Errno::EINVAL);
     assert_eq!(hand.refused(write(1, u64::MAX, b"x")), Errno::EINVAL);
 }
