@@ -28,13 +28,13 @@ pub const PREFIX: u8 = 30;
 
 /// Locally administered addresses, as RFC 7042 has them.
 const NET_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
-const CONSOLE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
+pub(crate) const CONSOLE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
 /// Connections of the console's stack beyond its sessions: those that are closing.
 const CLOSING_CONNECTIONS: usize = 24;
 
 /// Timers of a domain: every task waits on a few at most.
-const TIMERS_PER_TASK: usize = 4;
+pub(crate) const TIMERS_PER_TASK: usize = 4;
 
 /// What stands at the far end of the console's network.
 pub struct Net {

@@ -1,7 +1,10 @@
 #![doc = include_str!("../README.md")]
 
 pub mod assemble;
+pub mod image;
 pub mod manifest;
+pub mod microkit;
+pub mod qemu;
 pub mod run;
 pub mod secrets;
 

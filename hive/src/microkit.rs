@@ -135,7 +135,10 @@ impl std::error::Error for PlanError {}
 
 /// The channel of the `index`-th domain's end of a link: its place among the domain's links.
 pub fn link_channel(manifest: &Manifest, domain: &str, link: &Link) -> u8 {
-    let own = manifest.link.iter().filter(|link| link.between.iter().any(|end| end == domain));
+    let own = manifest
+        .link
+        .iter()
+        .filter(|link| link.between.iter().any(|end| end == domain));
     let place = own.take_while(|other| other.name != link.name).count();
     u8::try_from(place).unwrap_or(u8::MAX)
 }
@@ -155,7 +158,9 @@ pub fn plan(manifest: &Manifest) -> Result<System, PlanError> {
     system.serial(manifest);
     for link in &manifest.link {
         let ends = link.between.each_ref();
-        system.channels.push(ends.map(|domain| End::new(domain, link_channel(manifest, domain, link))));
+        system
+            .channels
+            .push(ends.map(|domain| End::new(domain, link_channel(manifest, domain, link))));
     }
     Ok(system)
 }
@@ -207,12 +212,23 @@ impl System {
             // The door shows everybody's counters, and sets their fault words if that is allowed.
             for other in &manifest.domain {
                 let counters = self.region(&format!("{}-counters", other.name), PAGE);
-                domain.map(&counters, self, other.name == name || manifest.supervision.fault_injection);
+                domain.map(
+                    &counters,
+                    self,
+                    other.name == name || manifest.supervision.fault_injection,
+                );
             }
         }
-        for link in manifest.link.iter().filter(|link| link.between.iter().any(|end| end == name)) {
+        for link in manifest
+            .link
+            .iter()
+            .filter(|link| link.between.iter().any(|end| end == name))
+        {
             domain.map_adjacent(
-                [&format!("link-{}-head", link.name), &format!("link-{}-body", link.name)],
+                [
+                    &format!("link-{}-head", link.name),
+                    &format!("link-{}-body", link.name),
+                ],
                 self,
             );
         }
@@ -289,21 +305,36 @@ impl System {
     fn region(&mut self, name: &str, bytes: u64) -> String {
         if !self.regions.iter().any(|region| region.name == name) {
             let bytes = bytes.next_multiple_of(PAGE);
-            self.regions.push(Region { name: name.to_owned(), bytes, physical: None, prefill: None });
+            self.regions.push(Region {
+                name: name.to_owned(),
+                bytes,
+                physical: None,
+                prefill: None,
+            });
         }
         name.to_owned()
     }
 
     fn device(&mut self, name: &str, address: u64) {
-        self.regions.push(Region { name: name.to_owned(), bytes: PAGE, physical: Some(address), prefill: None });
+        self.regions.push(Region {
+            name: name.to_owned(),
+            bytes: PAGE,
+            physical: Some(address),
+            prefill: None,
+        });
     }
 
     fn channel(&mut self, a: &str, a_channel: u8, b: &str, b_channel: u8) {
-        self.channels.push([End::new(a, a_channel), End::new(b, b_channel)]);
+        self.channels
+            .push([End::new(a, a_channel), End::new(b, b_channel)]);
     }
 
-    fn bytes_of(&self, name: &str) -> u64 {
-        self.regions.iter().find(|region| region.name == name).map_or(0, |region| region.bytes)
+    /// Bytes of the region of that name; 0 if there is none.
+    pub fn bytes_of(&self, name: &str) -> u64 {
+        self.regions
+            .iter()
+            .find(|region| region.name == name)
+            .map_or(0, |region| region.bytes)
     }
 
     /// The `.system` file.
@@ -316,7 +347,11 @@ impl System {
 
     fn write_xml(&self, xml: &mut String) -> fmt::Result {
         for region in &self.regions {
-            write!(xml, "    <memory_region name=\"{}\" size=\"{:#x}\"", region.name, region.bytes)?;
+            write!(
+                xml,
+                "    <memory_region name=\"{}\" size=\"{:#x}\"",
+                region.name, region.bytes
+            )?;
             if region.bytes.is_multiple_of(LARGE_PAGE) {
                 write!(xml, " page_size=\"{LARGE_PAGE:#x}\"")?;
             }
@@ -352,7 +387,10 @@ impl System {
 impl ProtectionDomain {
     /// Where the region is mapped.
     pub fn address(&self, region: &str) -> Option<u64> {
-        self.maps.iter().find(|map| map.region == region).map(|map| map.address)
+        self.maps
+            .iter()
+            .find(|map| map.region == region)
+            .map(|map| map.address)
     }
 
     /// File name of its program.
@@ -379,7 +417,13 @@ impl ProtectionDomain {
         let address = self.next;
         // A page that is not mapped lies between two regions.
         self.next = address + bytes + PAGE;
-        self.maps.push(Map { region: region.to_owned(), address, writable, device, symbol });
+        self.maps.push(Map {
+            region: region.to_owned(),
+            address,
+            writable,
+            device,
+            symbol,
+        });
     }
 
     /// Two regions that are one to the domain.
@@ -393,7 +437,11 @@ impl ProtectionDomain {
 
     fn open(&self, xml: &mut String, depth: usize) -> fmt::Result {
         let indent = "    ".repeat(depth);
-        write!(xml, "{indent}<protection_domain name=\"{}\" priority=\"{}\"", self.name, self.priority)?;
+        write!(
+            xml,
+            "{indent}<protection_domain name=\"{}\" priority=\"{}\"",
+            self.name, self.priority
+        )?;
         if let Some(child) = self.child {
             write!(xml, " id=\"{child}\"")?;
         }
@@ -401,7 +449,11 @@ impl ProtectionDomain {
         writeln!(xml, "{indent}    <program_image path=\"{}\" />", self.program())?;
         for map in &self.maps {
             let perms = if map.writable { "rw" } else { "r" };
-            write!(xml, "{indent}    <map mr=\"{}\" vaddr=\"{:#x}\" perms=\"{perms}\"", map.region, map.address)?;
+            write!(
+                xml,
+                "{indent}    <map mr=\"{}\" vaddr=\"{:#x}\" perms=\"{perms}\"",
+                map.region, map.address
+            )?;
             if map.device {
                 write!(xml, " cached=\"false\"")?;
             }
@@ -417,7 +469,10 @@ impl ProtectionDomain {
             writeln!(xml, "{indent}    <irq irq=\"{irq}\" id=\"{channel}\" />")?;
         }
         for (symbol, region) in &self.physical {
-            writeln!(xml, "{indent}    <setvar symbol=\"{symbol}\" region_paddr=\"{region}\" />")?;
+            writeln!(
+                xml,
+                "{indent}    <setvar symbol=\"{symbol}\" region_paddr=\"{region}\" />"
+            )?;
         }
         Ok(())
     }
@@ -425,7 +480,10 @@ impl ProtectionDomain {
 
 impl End {
     fn new(domain: &str, channel: u8) -> Self {
-        Self { domain: domain.to_owned(), channel }
+        Self {
+            domain: domain.to_owned(),
+            channel,
+        }
     }
 }
 

@@ -140,20 +140,25 @@ impl Hive {
 
     /// Waits until a client that authenticates with `token` is answered.
     pub fn wait_until_ready(&self, token: &str) -> Result<(), RunError> {
-        let deadline = Instant::now() + READY_LIMIT;
-        loop {
-            match probe(self.console, token) {
-                Ok(()) => return Ok(()),
-                Err(error) if Instant::now() >= deadline => return Err(RunError::NotReady(error)),
-                Err(_) => std::thread::sleep(READY_PAUSE),
-            }
-        }
+        wait_until_ready(self.console, token)
     }
 
     /// Stops all domains; journals are on their disk when this returns.
     pub fn stop(self) {
         if let Err(error) = self.handle.stop() {
             tracing::error!("a journal could not be written to its disk: {error}");
+        }
+    }
+}
+
+/// Waits until the console at that address answers a client that authenticates with `token`.
+pub fn wait_until_ready(console: SocketAddr, token: &str) -> Result<(), RunError> {
+    let deadline = Instant::now() + READY_LIMIT;
+    loop {
+        match probe(console, token) {
+            Ok(()) => return Ok(()),
+            Err(error) if Instant::now() >= deadline => return Err(RunError::NotReady(error)),
+            Err(_) => std::thread::sleep(READY_PAUSE),
         }
     }
 }

@@ -1,0 +1,269 @@
+//! What each domain of a seL4 image is told: manifest, secrets and addresses in, boot blobs out.
+//!
+//! Answers for every domain getting its own configuration and nobody else's: the auth token goes to the console, ticket
+//! secrets to the door, the workers' secret to the queen.
+//!
+//! Never writes a file; who does keeps the blobs in the state directory, for they hold secrets.
+
+use std::collections::BTreeMap;
+
+use hive_boot::{
+    Actor, Boot, Child, ConsoleTcp, DoorLimits, Limits, NineDoor, Queen, SerialBoot, SupervisorBoot,
+    TicketLimits, TimerBoot, WorkerHeart, encode,
+};
+use protocol::role::Role;
+
+use crate::assemble::{CONSOLE_ADDRESS, CONSOLE_MAC, PREFIX, TIMERS_PER_TASK, console_connections};
+use crate::manifest::{Link, Manifest};
+use crate::microkit::{ProtectionDomain, System, link_channel, log_sources};
+use crate::secrets::Secrets;
+
+/// How long connections outlive a restart of the network driver, in milliseconds. It moves frames and keeps no
+/// connections, so they go on where they were; TCP sends again what was lost.
+const LINK_GRACE_MS: u64 = 5_000;
+
+/// The blob of each domain, by the domain's name. `resets` has the address at which each child is restarted, `seed` is
+/// this image's random number.
+pub fn blobs(
+    manifest: &Manifest,
+    secrets: &Secrets,
+    system: &System,
+    resets: &BTreeMap<String, u64>,
+    seed: u64,
+) -> BTreeMap<String, Vec<u8>> {
+    let builder = Builder {
+        manifest,
+        secrets,
+        system,
+        seed,
+    };
+    let of = |domain: &ProtectionDomain| match domain.name.as_str() {
+        "supervisor" => encode(&builder.supervisor(domain, resets)),
+        "timer" => encode(&builder.timer(domain)),
+        "serial" => encode(&builder.serial(domain)),
+        _ => encode(&builder.boot(domain)),
+    };
+    system
+        .domains
+        .iter()
+        .map(|domain| (domain.name.clone(), of(domain)))
+        .collect()
+}
+
+struct Builder<'a> {
+    manifest: &'a Manifest,
+    secrets: &'a Secrets,
+    system: &'a System,
+    seed: u64,
+}
+
+impl Builder<'_> {
+    fn boot(&self, domain: &ProtectionDomain) -> Boot {
+        let at = |region: &str| domain.address(region).unwrap_or_default();
+        let name = domain.name.as_str();
+        let domains = &self.manifest.domain;
+        let (actor, tasks) = self.actor(name);
+        let journal = format!("{name}-journal");
+        let region = |address| hive_boot::Region {
+            name: "journal".to_owned(),
+            address,
+            bytes: self
+                .system
+                .regions
+                .iter()
+                .find(|region| region.name == journal)
+                .map_or(0, |region| region.bytes),
+        };
+        Boot {
+            domains: domains.iter().map(|domain| domain.name.clone()).collect(),
+            index: domain
+                .child
+                .and_then(|child| u16::try_from(child).ok())
+                .unwrap_or_default(),
+            counters: domains
+                .iter()
+                .map(|other| at(&format!("{}-counters", other.name)))
+                .collect(),
+            status: at("status"),
+            clock: at("clock"),
+            deadline: at(&format!("{name}-deadline")),
+            links: self.links(name).map(|link| self.link(domain, link)).collect(),
+            regions: domain.address(&journal).map(region).into_iter().collect(),
+            limits: Limits {
+                tasks,
+                timers: tasks * TIMERS_PER_TASK as u32,
+            },
+            seed: self.seed,
+            fault_injection: self.manifest.supervision.fault_injection,
+            actor,
+        }
+    }
+
+    fn links(&self, name: &str) -> impl Iterator<Item = &Link> {
+        self.manifest
+            .link
+            .iter()
+            .filter(move |link| link.between.iter().any(|end| end == name))
+    }
+
+    fn link(&self, domain: &ProtectionDomain, link: &Link) -> hive_boot::Link {
+        let side_b = link.between[1] == domain.name;
+        hive_boot::Link {
+            name: link.name.clone(),
+            peer: link.between[usize::from(!side_b)].clone(),
+            side_b,
+            channel: link_channel(self.manifest, &domain.name, link),
+            slots: link.frames,
+            frame_bytes: link.frame_bytes,
+            address: domain
+                .address(&format!("link-{}-head", link.name))
+                .unwrap_or_default(),
+        }
+    }
+
+    /// What the actor is told, and how many tasks it has.
+    fn actor(&self, name: &str) -> (Actor, u32) {
+        match name {
+            "console-tcp" => self.console(),
+            "ninedoor" => (Actor::NineDoor(self.ninedoor()), 16),
+            "queen" => (Actor::Queen(self.queen()), 16),
+            "worker-heart" => {
+                let slots = count(self.manifest.limits.workers);
+                (Actor::WorkerHeart(WorkerHeart { slots }), slots + 8)
+            }
+            _ => (Actor::Net, 1),
+        }
+    }
+
+    fn console(&self) -> (Actor, u32) {
+        let told = &self.manifest.console;
+        let console = ConsoleTcp {
+            token: self.secrets.auth_token.expose().to_owned(),
+            port: told.guest_port,
+            mac: CONSOLE_MAC,
+            ip: CONSOLE_ADDRESS.octets(),
+            prefix: PREFIX,
+            connections: console_connections(self.manifest),
+            link_grace_ms: LINK_GRACE_MS,
+            sessions: count(told.sessions) as u16,
+            unauthenticated: count(told.unauthenticated) as u16,
+            auth_timeout_ms: told.auth_timeout_ms,
+            idle_timeout_s: told.idle_timeout_s,
+        };
+        // One for each place, and the console's standing tasks.
+        (
+            Actor::ConsoleTcp(console),
+            count(told.sessions + told.unauthenticated) + 8,
+        )
+    }
+
+    fn ninedoor(&self) -> NineDoor {
+        let Manifest {
+            limits,
+            ticket_limits: claims,
+            ..
+        } = self.manifest;
+        let tickets = &self.secrets.tickets;
+        let key = |role: Role| Some((role.label().to_owned(), tickets.secret(role)?.expose().to_owned()));
+        NineDoor {
+            schema: self.manifest.schema.to_string(),
+            profile: self.manifest.profile.clone(),
+            sha256: self.manifest.sha256.clone(),
+            mounts: self
+                .manifest
+                .mount
+                .iter()
+                .map(|mount| (mount.prefix.clone(), mount.link.clone()))
+                .collect(),
+            keys: tickets.roles().filter_map(key).collect(),
+            ticket_limits: TicketLimits {
+                scopes: claims.scopes,
+                scope_path_bytes: claims.scope_path_bytes,
+                scope_rate_per_s: claims.scope_rate_per_s,
+                bandwidth_bytes: claims.bandwidth_bytes,
+                cursor_resumes: claims.cursor_resumes,
+                cursor_advances: claims.cursor_advances,
+            },
+            limits: DoorLimits {
+                sessions: count(limits.sessions),
+                log_lines: count(limits.log_lines),
+                log_bytes: count(limits.log_bytes),
+                ring_bytes: count(limits.telemetry_ring_bytes),
+                workers: count(limits.workers),
+                binds: count(limits.binds),
+            },
+        }
+    }
+
+    fn queen(&self) -> Queen {
+        let workers = &self.manifest.workers;
+        let secret = self.secrets.tickets.secret(Role::WorkerHeartbeat);
+        Queen {
+            worker_secret: secret
+                .map(|secret| secret.expose().to_owned())
+                .unwrap_or_default(),
+            workers: count(self.manifest.limits.workers),
+            tick_ms: workers.tick_ms,
+            default_ttl_s: workers.default_ttl_s,
+            default_ops: workers.default_ops,
+        }
+    }
+
+    fn supervisor(&self, domain: &ProtectionDomain, resets: &BTreeMap<String, u64>) -> SupervisorBoot {
+        let child = |name: &str| Child {
+            name: name.to_owned(),
+            reset: resets.get(name).copied().unwrap_or_default(),
+            heads: self
+                .links(name)
+                .filter_map(|link| {
+                    let head = domain.address(&format!("link-{}-head", link.name))?;
+                    Some((head, link.between[1] == name))
+                })
+                .collect(),
+        };
+        SupervisorBoot {
+            children: self
+                .manifest
+                .domain
+                .iter()
+                .map(|domain| child(&domain.name))
+                .collect(),
+            status: domain.address("status").unwrap_or_default(),
+            intensity: self.manifest.supervision.intensity,
+            window_s: self.manifest.supervision.window_s,
+        }
+    }
+
+    fn timer(&self, domain: &ProtectionDomain) -> TimerBoot {
+        let at = |region: &str| domain.address(region).unwrap_or_default();
+        TimerBoot {
+            clock: at("clock"),
+            rtc: at("rtc"),
+            seed: self.seed,
+            sleepers: self
+                .manifest
+                .domain
+                .iter()
+                .map(|sleeper| at(&format!("{}-deadline", sleeper.name)))
+                .collect(),
+        }
+    }
+
+    fn serial(&self, domain: &ProtectionDomain) -> SerialBoot {
+        let log = |source: &str| {
+            (
+                source.to_owned(),
+                domain.address(&format!("{source}-log")).unwrap_or_default(),
+            )
+        };
+        SerialBoot {
+            uart: domain.address("uart").unwrap_or_default(),
+            logs: log_sources(self.manifest).map(log).collect(),
+        }
+    }
+}
+
+/// The manifest's check bounds every number that comes here.
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,94 @@
+//! The domain's heap: a memory region of its own, which is not part of the image and has guard pages around it.
+//!
+//! Answers for: allocation at boot. After boot the request path allocates nothing.
+//! Never: grows, and never hands out memory as zeroed that an earlier incarnation may have used.
+
+use core::alloc::{GlobalAlloc, Layout};
+use core::cell::{Cell, UnsafeCell};
+use core::ptr;
+
+use dlmalloc::{Allocator, Dlmalloc};
+
+use crate::symbols;
+
+/// The global allocator of a protection domain, which has one thread.
+struct Heap(UnsafeCell<Dlmalloc<Whole>>);
+
+// SAFETY: a Microkit protection domain has one thread and no signal handlers, so no two calls overlap.
+unsafe impl Sync for Heap {}
+
+#[global_allocator]
+static HEAP: Heap = Heap(UnsafeCell::new(Dlmalloc::new_with_allocator(Whole { used: Cell::new(0) })));
+
+/// Bytes of the heap region that were taken so far; they are never given back.
+pub fn used_bytes() -> usize {
+    // SAFETY: one thread, and no call of the allocator is under way.
+    unsafe { (*HEAP.0.get()).allocator().used.get() }
+}
+
+// SAFETY: `Dlmalloc` gives blocks that fit the layout and do not overlap, and null when it has none.
+unsafe impl GlobalAlloc for Heap {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: one thread; see `Sync`.
+        unsafe { (*self.0.get()).malloc(layout.size(), layout.align()) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as above.
+        unsafe { (*self.0.get()).calloc(layout.size(), layout.align()) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: as above; the caller gives a block of this allocator with its layout.
+        unsafe { (*self.0.get()).free(block, layout.size(), layout.align()) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: as above.
+        unsafe { (*self.0.get()).realloc(block, layout.size(), layout.align(), size) }
+    }
+}
+
+/// The region, from its beginning to its end, once.
+struct Whole {
+    used: Cell<usize>,
+}
+
+// SAFETY: `alloc` gives disjoint pieces of a region that is mapped for good and that nothing else uses.
+unsafe impl Allocator for Whole {
+    fn alloc(&self, size: usize) -> (*mut u8, usize, u32) {
+        let start = self.used.get();
+        match start.checked_add(size) {
+            Some(end) if end <= symbols::heap_size.get() => {
+                self.used.set(end);
+                (ptr::with_exposed_provenance_mut(symbols::heap_vaddr.get() + start), size, 0)
+            }
+            _ => (ptr::null_mut(), 0, 0),
+        }
+    }
+
+    fn remap(&self, _: *mut u8, _: usize, _: usize, _: bool) -> *mut u8 {
+        ptr::null_mut()
+    }
+
+    fn free_part(&self, _: *mut u8, _: usize, _: usize) -> bool {
+        false
+    }
+
+    fn free(&self, _: *mut u8, _: usize) -> bool {
+        false
+    }
+
+    fn can_release_part(&self, _: u32) -> bool {
+        false
+    }
+
+    /// After a restart the region holds what the earlier incarnation left there.
+    fn allocates_zeros(&self) -> bool {
+        false
+    }
+
+    fn page_size(&self) -> usize {
+        4096
+    }
+}
