@@ -6,6 +6,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod badge;
+pub mod bell;
 pub mod context;
 pub mod counters;
 pub mod domain;

@@ -13,7 +13,6 @@ extern crate alloc;
 extern crate std;
 
 mod audit;
-mod bell;
 mod config;
 mod control;
 mod door;

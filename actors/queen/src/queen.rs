@@ -12,20 +12,23 @@ use core::time::Duration;
 use protocol::refusal::{Reason, Refusal};
 use protocol::worker::EndReason;
 use runtime::Context;
+use runtime::bell::Bell;
 use runtime::counters::Refused;
 
-use crate::bell::Bell;
 use crate::config::Config;
 use crate::ledger::{CommitError, Ledger, line};
 use crate::record::{Budget, Change};
 use crate::workers::{Peer, Step, id_of};
+
+/// Tasks that wait for the ledger at once: the server's handlers and the queen's own tasks.
+const WAITERS: usize = 40;
 
 /// The queen of one domain.
 pub(crate) struct Queen {
     pub(crate) ctx: Context,
     pub(crate) config: Config,
     ledger: RefCell<Ledger>,
-    pub(crate) bell: Bell,
+    pub(crate) bell: Bell<WAITERS>,
 }
 
 impl Queen {

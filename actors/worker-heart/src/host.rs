@@ -9,11 +9,14 @@ use core::cell::RefCell;
 
 use ninep::Client;
 use runtime::Context;
+use runtime::bell::Bell;
 use runtime::link::Connection;
 
 use crate::Config;
-use crate::bell::Bell;
 use crate::slots::Slots;
+
+/// Tasks that wait for the slots at once: one a slot, and the server's handlers.
+const WAITERS: usize = 80;
 
 /// The worker domain.
 pub(crate) struct Host {
@@ -21,7 +24,7 @@ pub(crate) struct Host {
     pub(crate) config: Config,
     slots: RefCell<Slots>,
     door: RefCell<Option<Client<Connection>>>,
-    bell: Bell,
+    bell: Bell<WAITERS>,
 }
 
 impl Host {

@@ -11,7 +11,6 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-mod bell;
 mod door;
 mod host;
 mod pulse;

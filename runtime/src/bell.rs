@@ -10,29 +10,33 @@ use core::task::Poll;
 
 use embassy_sync::waitqueue::MultiWakerRegistration;
 
-/// Tasks that may wait at once without waking each other needlessly: one a slot, and the server's handlers.
-const WAITERS: usize = 80;
-
-/// A bell that any task of the domain can ring and wait for.
-pub(crate) struct Bell {
+/// A bell that any task of a domain can ring and wait for. Up to `WAITERS` tasks wait at once; of more, some are woken
+/// needlessly and look again.
+pub struct Bell<const WAITERS: usize> {
     waiting: RefCell<MultiWakerRegistration<WAITERS>>,
 }
 
-impl Bell {
+impl<const WAITERS: usize> Default for Bell<WAITERS> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const WAITERS: usize> Bell<WAITERS> {
     /// A bell nobody waits for.
-    pub(crate) fn new() -> Bell {
-        Bell {
+    pub fn new() -> Self {
+        Self {
             waiting: RefCell::new(MultiWakerRegistration::new()),
         }
     }
 
     /// Wakes everybody who waits.
-    pub(crate) fn ring(&self) {
+    pub fn ring(&self) {
         self.waiting.borrow_mut().wake();
     }
 
     /// Looks now and after every ring, until there is something.
-    pub(crate) async fn until<T>(&self, mut look: impl FnMut() -> Option<T>) -> T {
+    pub async fn until<T>(&self, mut look: impl FnMut() -> Option<T>) -> T {
         poll_fn(|cx| match look() {
             Some(found) => Poll::Ready(found),
             None => {
@@ -41,5 +45,12 @@ impl Bell {
             }
         })
         .await
+    }
+
+    /// Waits for the next ring.
+    pub async fn next(&self) {
+        let mut waited = false;
+        self.until(|| core::mem::replace(&mut waited, true).then_some(()))
+            .await;
     }
 }
