@@ -155,18 +155,54 @@ fn a_stream_that_breaks_off_says_so_and_does_not_pretend_to_end() {
 }
 
 #[test]
-fn attach_waits_a_little_for_a_door_that_restarts() {
-    for seed in 0..20 {
-        let setting = Setting {
-            seed,
-            ..Setting::default()
-        };
-        play(setting, |net| async move {
-            let mut client = net.authenticated().await;
-            net.kill_door();
-            assert_eq!(client.ask("ATTACH queen ").await, "OK ATTACH role=queen");
-        });
-    }
+fn attach_waits_a_little_for_a_door_that_is_away_and_nothing_else_does() {
+    let setting = Setting {
+        absence: SECOND / 2,
+        ..Setting::default()
+    };
+    play(setting, |net| async move {
+        let mut queen = net.queen().await;
+        let mut client = net.authenticated().await;
+        net.kill_door();
+        net.sleep(SECOND / 10).await;
+        let begun = net.ctx.now();
+        let answer = queen.ask("LS /").await;
+        assert_eq!(
+            answer,
+            "ERR LS reason=busy detail=unavailable path=/ error=owner restarting"
+        );
+        assert_eq!(queen.ask("NETTEST").await, "OK NETTEST");
+        assert_eq!(queen.line().await, "[net-selftest] door=unavailable");
+        assert!(net.ctx.now().since(begun) < SECOND / 20);
+        assert_eq!(client.ask("ATTACH queen ").await, "OK ATTACH role=queen");
+        let waited = net.ctx.now().since(begun);
+        assert!((SECOND * 3 / 10..SECOND / 2).contains(&waited), "{waited:?}");
+    });
+}
+
+#[test]
+fn attach_does_not_wait_for_ever() {
+    let setting = Setting {
+        absence: 10 * SECOND,
+        ..Setting::default()
+    };
+    play(setting, |net| async move {
+        let mut client = net.authenticated().await;
+        net.kill_door();
+        net.sleep(SECOND / 10).await;
+        let begun = net.ctx.now();
+        let answer = client.ask("ATTACH queen ").await;
+        assert_eq!(
+            answer,
+            "ERR ATTACH reason=busy detail=unavailable error=owner restarting"
+        );
+        let waited = net.ctx.now().since(begun);
+        assert!((SECOND..SECOND * 3 / 2).contains(&waited), "{waited:?}");
+        // It is no failure of the client's: it may try again at once.
+        assert!(client.ask("ATTACH queen ").await.contains("unavailable"));
+        net.sleep(10 * SECOND).await;
+        assert_eq!(client.ask("ATTACH queen ").await, "OK ATTACH role=queen");
+    });
 }
 
 #[test]

@@ -246,3 +246,87 @@ fn a_reader_that_never_reads_does_not_hold_its_place_for_ever() {
     });
     assert_eq!(world.state().lost[0], "queen");
 }
+
+/// Bytes that are sometimes a frame, sometimes nearly one.
+fn noise(seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    let words = [
+        "ECHO ",
+        "CAT ",
+        "LS ",
+        "TAIL ",
+        "ATTACH ",
+        "SPAWN ",
+        "KILL ",
+        "LOG",
+        "HELP",
+        "NETSTATS",
+        "MEM",
+        "BI",
+        "/",
+        "queen",
+        "/log/queen.log",
+        "/proc",
+        "{\"spawn\":",
+        "\n",
+        "\0",
+        "\u{e4}",
+        " ",
+        "good",
+        "\u{1f980}",
+    ];
+    let mut bytes = Vec::new();
+    for _ in 0..200 {
+        let mut line = String::new();
+        for _ in 0..next(6) {
+            line.push_str(words[next(words.len() as u64) as usize]);
+        }
+        let mut frame = support::client::frame(line.as_bytes());
+        match next(600) {
+            0 => frame[0] ^= next(255) as u8,
+            1 => frame[1] = next(64) as u8,
+            2 => frame.extend((0..next(9)).map(|_| b'~')),
+            3 => frame = support::client::frame(&[0xff; 3]),
+            _ => {}
+        }
+        bytes.extend(frame);
+    }
+    bytes
+}
+
+#[test]
+fn no_bytes_do_any_harm() {
+    let (_, counters) = play(Setting::default(), |net| async move {
+        for seed in 0..120 {
+            let client = if seed % 3 == 0 {
+                net.connect().await
+            } else {
+                net.queen().await
+            };
+            let bytes = noise(seed);
+            futures::future::join(
+                async {
+                    let _ = client.stream.write_all(&bytes).await;
+                    client.stream.shutdown();
+                },
+                async {
+                    // What comes back is left to the stack; the client only waits for the end.
+                    let mut piece = [0; 4096];
+                    while let Ok(1..) = client.stream.read(&mut piece).await {}
+                },
+            )
+            .await;
+        }
+        net.sleep(30 * SECOND).await;
+        assert_eq!(net.world.clients(), 0, "no session is left over");
+        net.queen().await;
+    });
+    // Not all of it was refused before it was looked at.
+    assert!(counters.custom[5] > 5_000, "{} commands", counters.custom[5]);
+}

@@ -46,6 +46,7 @@ fn the_transcript_of_wire_9_1() {
             )
         );
         assert_eq!(client.ask("quit").await, "OK QUIT");
+        assert_eq!(net.world.clients(), 0, "its session ended before it was told so");
         assert_eq!(client.next().await, None);
     });
     assert_eq!((world.clients(), world.state().lost.len()), (0, 0));

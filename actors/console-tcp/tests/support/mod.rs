@@ -41,6 +41,8 @@ pub struct Setting {
     pub seed: u64,
     pub weather: Weather,
     pub configure: fn(&mut Config),
+    /// How long NineDoor is away when it restarts.
+    pub absence: Duration,
 }
 
 impl Default for Setting {
@@ -49,6 +51,7 @@ impl Default for Setting {
             seed: 1,
             weather: Weather::fair(Duration::from_micros(100)),
             configure: |_| {},
+            absence: Duration::ZERO,
         }
     }
 }
@@ -141,7 +144,15 @@ pub fn play<F: Future<Output = ()> + 'static>(
         unix_ms: 1_800_000_000_000,
         ..SimConfig::default()
     };
-    let mut sim = Sim::new(topology(&world, setting.configure, net), config).unwrap();
+    let mut topology = topology(&world, setting.configure, net);
+    for domain in topology
+        .domains
+        .iter_mut()
+        .filter(|domain| domain.name == "ninedoor")
+    {
+        domain.restart.delay = setting.absence;
+    }
+    let mut sim = Sim::new(topology, config).unwrap();
     let outcome = sim.run_until(|| *done.lock().unwrap(), DAY);
     assert_eq!(
         outcome,
