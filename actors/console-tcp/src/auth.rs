@@ -21,6 +21,11 @@ pub(crate) fn judge(line: &str, token: &[u8]) -> Result<(), AuthError> {
             AuthError::ExpectedToken
         });
     };
+    compare(guess, token)
+}
+
+/// Judges a guess alone.
+pub(crate) fn compare(guess: &str, token: &[u8]) -> Result<(), AuthError> {
     if guess.len() != token.len() {
         return Err(AuthError::InvalidLength);
     }

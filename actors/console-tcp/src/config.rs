@@ -11,6 +11,8 @@ use netstack::{BindError, StackConfig};
 use protocol::limits::AUTH_TOKEN_BYTES;
 use runtime::executor::SpawnError;
 
+use crate::door::{FIDS_PER_SESSION, OWN_FIDS};
+
 /// Most places of either kind; more would only lengthen the searches.
 const MAX_PLACES: usize = 256;
 /// Tasks besides those of the places: stack, listener, 9P client, the log of failed authentications.
@@ -23,6 +25,8 @@ pub struct Config {
     pub token: Vec<u8, AUTH_TOKEN_BYTES>,
     /// TCP port inside the hive's own network.
     pub port: u16,
+    /// The listener for 9P clients, if there is one.
+    pub ninep: Option<Ninep>,
     /// The console's own TCP/IP stack. Its `seed` is replaced by one from the host at every start, so that a
     /// restarted domain does not continue old connections' sequence numbers.
     pub stack: StackConfig,
@@ -41,6 +45,25 @@ pub struct Config {
     pub attach_patience: Duration,
 }
 
+/// The listener for 9P clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ninep {
+    /// TCP port inside the hive's own network.
+    pub port: u16,
+    /// Attached connections at once; one more is refused with `EUSERS`.
+    pub connections: usize,
+}
+
+impl Ninep {
+    /// Connections at once of which nothing is attached; the oldest gives way to one more.
+    pub const STRANGERS: usize = 8;
+
+    /// Places for connections of either kind.
+    pub fn places(&self) -> usize {
+        self.connections + Self::STRANGERS
+    }
+}
+
 impl Config {
     /// The values of the default manifest, with this token, port and stack.
     ///
@@ -50,6 +73,7 @@ impl Config {
         let config = Config {
             token: Vec::from_slice(token).map_err(|_| ConfigError::Token)?,
             port,
+            ninep: None,
             stack,
             sessions: 24,
             unauthenticated: 16,
@@ -67,7 +91,20 @@ impl Config {
 
     /// Tasks that [`spawn`](crate::spawn) adds to the domain.
     pub fn tasks(&self) -> usize {
-        STANDING_TASKS + self.sessions + self.unauthenticated
+        // A place for a 9P connection is a task, and their listener is one.
+        let ninep = self.ninep.map_or(0, |ninep| ninep.places() + 1);
+        STANDING_TASKS + self.sessions + self.unauthenticated + ninep
+    }
+
+    /// Fids at NineDoor that it may need at once.
+    pub fn fids(&self) -> usize {
+        let ninep = self.ninep.map_or(0, |ninep| crate::port::crowd(&ninep).fids);
+        self.sessions * FIDS_PER_SESSION + OWN_FIDS + ninep
+    }
+
+    /// TCP connections that have a place at once.
+    pub fn places(&self) -> usize {
+        self.sessions + self.unauthenticated + self.ninep.map_or(0, |ninep| ninep.places())
     }
 
     /// Checks what can be checked without the domain.
@@ -81,13 +118,17 @@ impl Config {
         for (what, places) in [
             ("sessions", self.sessions),
             ("unauthenticated", self.unauthenticated),
+            (
+                "ninep connections",
+                self.ninep.map_or(1, |ninep| ninep.connections),
+            ),
         ] {
             if !(1..=MAX_PLACES).contains(&places) {
                 return Err(ConfigError::Places { what, places });
             }
         }
         // One more, so that a connection can be taken before the oldest has made room.
-        let needed = self.sessions + self.unauthenticated + 1;
+        let needed = self.places() + 1;
         let connections = usize::from(self.stack.limits.connections);
         if connections < needed {
             return Err(ConfigError::Connections { connections, needed });
@@ -117,6 +158,7 @@ impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("port", &self.port)
+            .field("ninep", &self.ninep)
             .field("stack", &self.stack)
             .field("sessions", &self.sessions)
             .field("unauthenticated", &self.unauthenticated)
@@ -167,7 +209,7 @@ impl fmt::Display for ConfigError {
             ConfigError::Connections { connections, needed } => {
                 write!(
                     f,
-                    "the stack has {connections} connections; sessions and unauthenticated need {needed}"
+                    "the stack has {connections} connections; all the places together need {needed}"
                 )
             }
             ConfigError::NoTime(what) => {

@@ -23,16 +23,27 @@ use crate::count::Count;
 use crate::fault::Fault;
 use crate::mailbox::Mailbox;
 
+/// Whom the door serves besides the console's sessions: each has a bell of its own.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Crowd {
+    /// How many they are.
+    pub(crate) places: usize,
+    /// Fids at once, all together.
+    pub(crate) fids: usize,
+    /// Requests at once, all together.
+    pub(crate) requests: usize,
+}
+
 /// Fids per session at once: its root, a file, and a clunk of each that is still on its way.
-const FIDS_PER_SESSION: usize = 6;
+pub(crate) const FIDS_PER_SESSION: usize = 6;
 /// Fids of the console's own, at once: the log and what a refused ATTACH has to look up.
-const OWN_FIDS: usize = 16;
+pub(crate) const OWN_FIDS: usize = 16;
 /// Requests in flight at once; the door's window has room for them.
 const TAGS: usize = 16;
 /// Pause after a NineDoor that was there but would not agree on the protocol.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// A session says this of itself before it goes, if its client's connection broke (WIRE 1.10).
-const SESSION_CTL: [&str; 4] = ["proc", "9p", "session", "ctl"];
+pub(crate) const SESSION_CTL: [&str; 4] = ["proc", "9p", "session", "ctl"];
 
 /// The way to NineDoor.
 pub(crate) struct Door {
@@ -63,13 +74,14 @@ pub(crate) struct File<'d> {
 }
 
 impl Door {
-    /// A door on `link` for so many sessions; `patience` bounds every request.
-    pub(crate) fn new(ctx: &Context, link: Link, sessions: usize, patience: Duration) -> Door {
+    /// A door on `link` for so many sessions, and others whose bells come after theirs; `patience` bounds every
+    /// request.
+    pub(crate) fn new(ctx: &Context, link: Link, sessions: usize, others: Crowd, patience: Duration) -> Door {
         let config = ClientConfig {
             msize: u32::try_from(link.frame_bytes()).unwrap_or(u32::MAX),
-            fids: sessions * FIDS_PER_SESSION + OWN_FIDS,
+            fids: sessions * FIDS_PER_SESSION + OWN_FIDS + others.fids,
             tags: TAGS,
-            waiters: sessions + OWN_FIDS,
+            waiters: sessions + OWN_FIDS + others.requests,
         };
         Door {
             ctx: ctx.clone(),
@@ -78,7 +90,7 @@ impl Door {
             config,
             open: RefCell::new(None),
             life: Cell::new(0),
-            bells: (0..sessions).map(|_| Mailbox::new()).collect(),
+            bells: (0..sessions + others.places).map(|_| Mailbox::new()).collect(),
         }
     }
 
@@ -116,7 +128,7 @@ impl Door {
     }
 
     /// The client of NineDoor's present life.
-    fn client(&self) -> Result<Client<Connection>, Fault> {
+    pub(crate) fn client(&self) -> Result<Client<Connection>, Fault> {
         let open = self.open.borrow();
         let client = open.as_ref().filter(|client| !client.is_closed());
         Ok(client.cloned().ok_or(Refusal::OwnerDown)?)

@@ -18,6 +18,7 @@ mod listing;
 mod lobby;
 mod mailbox;
 mod places;
+mod port;
 mod reader;
 mod render;
 mod scribe;
@@ -41,7 +42,7 @@ use crate::places::Places;
 use crate::scribe::Scribe;
 use crate::session::Buffers;
 
-pub use crate::config::{Config, ConfigError, StartError};
+pub use crate::config::{Config, ConfigError, Ninep, StartError};
 pub use crate::count::COUNTERS;
 
 /// The link that carries Ethernet frames.
@@ -63,8 +64,13 @@ pub fn spawn(ctx: &Context, mut config: Config) -> Result<(), StartError> {
     // Everybody has a place in the lobby, so that nobody stays in the backlog longer than a turn.
     let backlog = u16::try_from(config.unauthenticated).unwrap_or(u16::MAX);
     let listener = TcpListener::bind(&stack, config.port, backlog)?;
+    let ninep = match config.ninep {
+        Some(ninep) => Some((ninep, port::listener(&stack, &ninep)?)),
+        None => None,
+    };
+    let crowd = config.ninep.as_ref().map(port::crowd).unwrap_or_default();
     let house = Rc::new(House {
-        door: Door::new(ctx, link, config.sessions, config.door_timeout),
+        door: Door::new(ctx, link, config.sessions, crowd, config.door_timeout),
         lobby: Places::new(config.unauthenticated),
         seats: Places::new(config.sessions),
         delay: RefCell::new(Delay::default()),
@@ -89,5 +95,8 @@ pub fn spawn(ctx: &Context, mut config: Config) -> Result<(), StartError> {
         let (of, buffers) = (house.clone(), Buffers::new());
         ctx.spawn(async move { session::host(&of, place, buffers).await })?;
     }
-    Ok(())
+    match ninep {
+        Some((ninep, listener)) => port::spawn(&house, &ninep, listener),
+        None => Ok(()),
+    }
 }

@@ -95,7 +95,8 @@ async fn admit(house: &House, stream: TcpStream) {
     }
 }
 
-fn failed(house: &House, error: AuthError) {
+/// Counts a failed authentication, and has it logged.
+pub(crate) fn failed(house: &House, error: AuthError) {
     Count::AuthFailed.add(&house.ctx);
     house.ctx.counters().refused(class(Reason::Policy));
     house.scribe.note(error);

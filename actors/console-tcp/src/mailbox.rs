@@ -42,6 +42,18 @@ impl<T> Mailbox<T> {
         .await
     }
 
+    /// Waits until something is in, and leaves it there.
+    pub(crate) async fn filled(&self) {
+        poll_fn(|cx| {
+            if self.is_empty() {
+                self.waker.set(Some(cx.waker().clone()));
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
     /// Whether nothing is in.
     pub(crate) fn is_empty(&self) -> bool {
         let item = self.item.take();
