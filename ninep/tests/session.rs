@@ -6,7 +6,7 @@ use std::future::Future;
 use std::task::{Context, Waker};
 
 use common::*;
-use ninep::codec::{FidNumber, MIN_MSIZE, Malformed, OtherKind, Tag, Tmessage, VERSION};
+use ninep::codec::{FidNumber, MIN_MSIZE, Malformed, OtherKind, Tag, Tmessage, VERSION, kind};
 use ninep::{Attr, Closed, Ended, Errno, OpenFlags, Qid, Server, ServerConfig, Transport};
 
 const RDONLY: OpenFlags = OpenFlags::RDONLY;
@@ -681,4 +681,13 @@ fn a_flood_gets_a_bounded_turn() {
         }
         assert!(flood.received.get() >= 9, "but it is served");
     }
+}
+
+#[test]
+fn authentication_is_not_required_rather_than_unknown() {
+    // diod's clients go on without a Tauth only if the answer is ENOENT.
+    let mut hand = Hand::new(TestTree::new(), config());
+    hand.ask(version(8192, VERSION));
+    let tauth = Tmessage::Other(OtherKind::new(kind::TAUTH).unwrap());
+    assert_eq!(hand.refused(tauth), Errno::ENOENT);
 }

@@ -48,6 +48,7 @@ pub mod kind {
     pub const TGETATTR: u8 = 24;
     pub const TREADDIR: u8 = 40;
     pub const TVERSION: u8 = 100;
+    pub const TAUTH: u8 = 102;
     pub const TATTACH: u8 = 104;
     pub const TFLUSH: u8 = 108;
     pub const TWALK: u8 = 110;

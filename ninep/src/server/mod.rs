@@ -22,6 +22,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use self::handler::Handler;
 use self::session::{File, Session, Task, yield_now};
 use self::window::Claims;
+use crate::codec::kind;
 use crate::codec::{
     DecodeError, MAX_MSIZE, MIN_MSIZE, Malformed, Rmessage, Tag, Tmessage, VERSION, VERSION_UNKNOWN, parse_t,
 };
@@ -207,6 +208,8 @@ impl<T: FileTree> Server<T> {
             }
             Ok((tag, _)) if !session.is_versioned() => refuse(tag, Errno::EPROTO),
             Ok((tag, _)) if tag == Tag::NONE => refuse(tag, Errno::EINVAL),
+            // "No authentication required", as diod's clients understand it: they then attach without.
+            Ok((tag, Tmessage::Other(other))) if other.raw() == kind::TAUTH => refuse(tag, Errno::ENOENT),
             Ok((tag, Tmessage::Other(_))) => refuse(tag, Errno::EOPNOTSUPP),
             Ok((tag, Tmessage::Flush { old })) => match session.flush(tag, old) {
                 Ok(true) => Ok(Some((tag, Rmessage::Flush))),
