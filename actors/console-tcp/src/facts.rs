@@ -92,14 +92,17 @@ pub(crate) fn memory<'b>(house: &House, buf: &'b mut [u8]) -> Result<&'b str, No
     let mut line = Line::new(buf);
     line.push("[mem]")?;
     line.field("sessions", format_args!("{}/{}", seats.taken(), seats.len()))?;
-    line.field("session_bytes", SESSION_BUFFER_BYTES)?;
+    line.field("session_buffer_bytes", SESSION_BUFFER_BYTES)?;
     line.field(
         "unauthenticated",
         format_args!("{}/{}", lobby.taken(), lobby.len()),
     )?;
     let held = house.stack.stats().held;
     line.field("connections", format_args!("{held}/{}", limits.connections))?;
-    line.field("connection_bytes", limits.receive_bytes + limits.send_bytes)?;
+    line.field(
+        "connection_buffer_bytes",
+        limits.receive_bytes + limits.send_bytes,
+    )?;
     Ok(line.finish())
 }
 

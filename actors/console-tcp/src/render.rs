@@ -27,23 +27,23 @@ pub(crate) trait Sink {
 }
 
 /// What a file is like, as far as sending it goes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Survey {
     /// Whether every line is UTF-8 and fits a record. Otherwise the whole file is sent as `b64:` lines, so that a
     /// client does not have to guess where the bytes begin.
     pub(crate) text: bool,
     /// Where the last [`TAIL_LINES`] lines begin.
     pub(crate) tail: u64,
-    /// What the ack of CAT says of it.
-    pub(crate) preview: Summary,
 }
 
-/// Reads a file from its beginning until it is known how to send it. The path's length bounds the preview.
+/// Reads a file from its beginning until it is known how to send it, and puts into `preview` what the ack of CAT says of
+/// it. The path's length bounds the preview.
 pub(crate) async fn survey<S: Source>(
     reader: &mut Reader<'_, S>,
     path_bytes: usize,
+    preview: &mut Summary,
 ) -> Result<Survey, Fault> {
-    let mut preview = Summary::new(path_bytes);
+    *preview = Summary::new(path_bytes);
     let mut starts: HistoryBuf<u64, TAIL_LINES> = HistoryBuf::new();
     loop {
         let start = reader.position();
@@ -54,30 +54,22 @@ pub(crate) async fn survey<S: Source>(
         };
         let Some(text) = text else {
             reader.seek(0);
-            let digits = reader.next_bytes(B64_BYTES).await?;
-            preview = Summary::new(path_bytes);
-            preview.push(b64_line(digits, &mut [0; CHUNK_LINE_BYTES]));
-            return Ok(Survey {
-                text: false,
-                tail: 0,
-                preview,
-            });
+            let bytes = reader.next_bytes(B64_BYTES).await?;
+            *preview = Summary::new(path_bytes);
+            preview.push(b64_line(bytes, &mut [0; CHUNK_LINE_BYTES]));
+            return Ok(Survey { text: false, tail: 0 });
         };
         starts.write(start);
         preview.push(text);
     }
     let tail = starts.oldest_ordered().next().copied().unwrap_or(0);
-    Ok(Survey {
-        text: true,
-        tail,
-        preview,
-    })
+    Ok(Survey { text: true, tail })
 }
 
 /// Sends the file from offset `from` to its end.
 pub(crate) async fn send<S: Source>(
     reader: &mut Reader<'_, S>,
-    survey: &Survey,
+    survey: Survey,
     from: u64,
     sink: &mut impl Sink,
 ) -> Result<(), Stop> {
@@ -174,13 +166,14 @@ pub(crate) mod tests {
         let source = Bytes::new(file, 8168);
         let mut buf = vec![0; BUFFER_BYTES];
         let mut reader = Reader::new(&source, &mut buf);
-        let survey = now(survey(&mut reader, "/f".len())).unwrap().unwrap();
-        let mut lines = Lines::default();
-        let from = if tail { survey.tail } else { 0 };
-        now(send(&mut reader, &survey, from, &mut lines))
+        let mut preview = Summary::new(0);
+        let survey = now(survey(&mut reader, "/f".len(), &mut preview))
             .unwrap()
             .unwrap();
-        (survey.preview.to_string(), lines.0, source.reads.get())
+        let mut lines = Lines::default();
+        let from = if tail { survey.tail } else { 0 };
+        now(send(&mut reader, survey, from, &mut lines)).unwrap().unwrap();
+        (preview.to_string(), lines.0, source.reads.get())
     }
 
     /// What a client makes of the lines.
@@ -282,9 +275,11 @@ pub(crate) mod tests {
         source.fails_after = 6;
         let mut buf = vec![0; BUFFER_BYTES];
         let mut reader = Reader::new(&source, &mut buf);
-        let survey = now(survey(&mut reader, 2)).unwrap().unwrap();
+        let survey = now(survey(&mut reader, 2, &mut Summary::new(2)))
+            .unwrap()
+            .unwrap();
         let mut lines = Lines::default();
-        let stop = now(send(&mut reader, &survey, 0, &mut lines)).unwrap();
+        let stop = now(send(&mut reader, survey, 0, &mut lines)).unwrap();
         assert!(matches!(stop, Err(Stop::Refused(_))) && !lines.0.is_empty());
     }
 

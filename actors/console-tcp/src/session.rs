@@ -17,6 +17,7 @@ use protocol::frame::{Decoder, Event, Phase};
 use protocol::limits::{LINE_BYTES, TICKET_BYTES};
 use protocol::refusal::{Reason, Refusal};
 use protocol::role::Role;
+use protocol::summary::Summary;
 
 use crate::count::Count;
 use crate::door::Pass;
@@ -35,19 +36,29 @@ pub(crate) struct Buffers {
     decoder: Box<Decoder<LINE_BYTES>>,
     /// For lines with control characters in them.
     scratch: Box<[u8]>,
-    /// For files and directories on their way to the client.
-    file: Box<[u8]>,
+    page: Page,
+}
+
+/// A file or directory on its way to the client.
+pub(crate) struct Page {
+    pub(crate) bytes: Box<[u8]>,
+    /// What the ack of CAT says of the file.
+    pub(crate) preview: Box<Summary>,
 }
 
 /// Bytes of [`Buffers`].
-pub(crate) const SESSION_BUFFER_BYTES: usize = size_of::<Decoder<LINE_BYTES>>() + LINE_BYTES + BUFFER_BYTES;
+pub(crate) const SESSION_BUFFER_BYTES: usize =
+    size_of::<Decoder<LINE_BYTES>>() + LINE_BYTES + BUFFER_BYTES + size_of::<Summary>();
 
 impl Buffers {
     pub(crate) fn new() -> Buffers {
         Buffers {
             decoder: Box::new(Decoder::new(Phase::Session)),
             scratch: alloc::vec![0; LINE_BYTES].into_boxed_slice(),
-            file: alloc::vec![0; BUFFER_BYTES].into_boxed_slice(),
+            page: Page {
+                bytes: alloc::vec![0; BUFFER_BYTES].into_boxed_slice(),
+                preview: Box::new(Summary::new(0)),
+            },
         }
     }
 }
@@ -127,7 +138,7 @@ impl Session<'_> {
         let Buffers {
             decoder,
             scratch,
-            file,
+            page,
         } = buffers;
         decoder.reset(Phase::Session);
         loop {
@@ -146,7 +157,7 @@ impl Session<'_> {
                 Some(Heard::Part) => {}
                 Some(Heard::Line(line)) => {
                     Count::Commands.add(&house.ctx);
-                    if self.execute(line, scratch, file, &mut wire).await? == Next::Quit {
+                    if self.execute(line, scratch, page, &mut wire).await? == Next::Quit {
                         return Ok(End::Quit);
                     }
                 }

@@ -22,7 +22,7 @@ use crate::listing::{self, Batch, Directory};
 use crate::reader::{Reader, Source};
 use crate::render::{self, Sink};
 use crate::scribe::QUEEN_LOG;
-use crate::session::{Next, Session};
+use crate::session::{Next, Page, Session};
 
 /// Where SPAWN and KILL go.
 const QUEEN_CTL: &str = "/queen/ctl";
@@ -49,7 +49,7 @@ impl Session<'_> {
         &mut self,
         line: &str,
         scratch: &mut [u8],
-        file: &mut [u8],
+        page: &mut Page,
         sink: &mut impl Sink,
     ) -> Result<Next, Gone> {
         let command = match command::parse(line, scratch) {
@@ -78,10 +78,10 @@ impl Session<'_> {
             Command::BootInfo | Command::Caps | Command::Mem => (self.facts(&command, sink).await, None),
             Command::CacheLog { .. } => (Err(Refusal::Unsupported.into()), None),
             Command::Attach { role, ticket } => (self.reattach(role, ticket.unwrap_or(""), sink).await, None),
-            Command::Ls { path } => (self.list(path, file, sink).await, Some(path)),
-            Command::Cat { path } => (self.cat(path, file, sink).await, Some(path)),
-            Command::Tail { path } => (self.tail(path, file, sink).await, Some(path)),
-            Command::Log => (self.log(file, sink).await, Some(QUEEN_LOG)),
+            Command::Ls { path } => (self.list(path, page, sink).await, Some(path)),
+            Command::Cat { path } => (self.cat(path, page, sink).await, Some(path)),
+            Command::Tail { path } => (self.tail(path, page, sink).await, Some(path)),
+            Command::Log => (self.log(page, sink).await, Some(QUEEN_LOG)),
             Command::Echo { path, payload } => (self.echo(path, payload, sink).await, Some(path)),
             Command::Spawn { json } => (self.spawn(json, sink).await, None),
             Command::Kill { id } => (self.kill(id, sink).await, None),
@@ -230,12 +230,12 @@ impl Session<'_> {
         }
     }
 
-    async fn list(&mut self, path: &str, buf: &mut [u8], sink: &mut impl Sink) -> Result<(), Stop> {
+    async fn list(&mut self, path: &str, page: &mut Page, sink: &mut impl Sink) -> Result<(), Stop> {
         let directory = self.open(path, OpenFlags::RDONLY).await?;
         if !directory.is_dir() {
             return Err(Refusal::InvalidPath.into());
         }
-        let mut batch = Batch::new(buf);
+        let mut batch = Batch::new(&mut page.bytes);
         let entries = listing::collect(&directory, &mut batch).await?;
         acknowledge(sink, "LS", &[("path", &path), ("entries", &entries)]).await?;
         loop {
@@ -251,21 +251,21 @@ impl Session<'_> {
         Ok(sink.line(ack::END).await?)
     }
 
-    async fn cat(&mut self, path: &str, buf: &mut [u8], sink: &mut impl Sink) -> Result<(), Stop> {
+    async fn cat(&mut self, path: &str, page: &mut Page, sink: &mut impl Sink) -> Result<(), Stop> {
         // Before the path is judged: who has not attached learns nothing of it.
         self.pass().await?;
         if is_telemetry(path) {
             return Err(Refusal::InvalidPath.into());
         }
         let file = self.open_text(path).await?;
-        let mut reader = Reader::new(file, buf);
-        let survey = render::survey(&mut reader, path.len()).await?;
-        acknowledge(sink, "CAT", &[("path", &path), ("data", &survey.preview)]).await?;
-        render::send(&mut reader, &survey, 0, sink).await?;
+        let mut reader = Reader::new(file, &mut page.bytes);
+        let survey = render::survey(&mut reader, path.len(), &mut page.preview).await?;
+        acknowledge(sink, "CAT", &[("path", &path), ("data", &page.preview)]).await?;
+        render::send(&mut reader, survey, 0, sink).await?;
         Ok(sink.line(ack::END).await?)
     }
 
-    async fn tail(&mut self, path: &str, buf: &mut [u8], sink: &mut impl Sink) -> Result<(), Stop> {
+    async fn tail(&mut self, path: &str, page: &mut Page, sink: &mut impl Sink) -> Result<(), Stop> {
         self.pass().await?;
         if !is_tailed(path) {
             // WIRE 1.8: this one refusal has no `error=`.
@@ -282,13 +282,13 @@ impl Session<'_> {
             return Ok(sink.line(line.as_str()).await?);
         }
         let file = self.open_text(path).await?;
-        send_tail(file, buf, sink, "TAIL", Some(path)).await
+        send_tail(file, page, sink, "TAIL", Some(path)).await
     }
 
-    async fn log(&mut self, buf: &mut [u8], sink: &mut impl Sink) -> Result<(), Stop> {
+    async fn log(&mut self, page: &mut Page, sink: &mut impl Sink) -> Result<(), Stop> {
         self.require_queen()?;
         let file = self.open_text(QUEEN_LOG).await?;
-        send_tail(file, buf, sink, "LOG", None).await
+        send_tail(file, page, sink, "LOG", None).await
     }
 
     async fn echo(&mut self, path: &str, payload: &str, sink: &mut impl Sink) -> Result<(), Stop> {
@@ -351,18 +351,18 @@ async fn help(sink: &mut impl Sink) -> Result<(), Stop> {
 
 async fn send_tail(
     file: File<'_>,
-    buf: &mut [u8],
+    page: &mut Page,
     sink: &mut impl Sink,
     verb: &str,
     path: Option<&str>,
 ) -> Result<(), Stop> {
-    let mut reader = Reader::new(file, buf);
-    let survey = render::survey(&mut reader, 0).await?;
+    let mut reader = Reader::new(file, &mut page.bytes);
+    let survey = render::survey(&mut reader, 0, &mut page.preview).await?;
     match path {
         Some(path) => acknowledge(sink, verb, &[("path", &path)]).await?,
         None => acknowledge(sink, verb, &[]).await?,
     }
-    render::send(&mut reader, &survey, survey.tail, sink).await?;
+    render::send(&mut reader, survey, survey.tail, sink).await?;
     Ok(sink.line(ack::END).await?)
 }
 

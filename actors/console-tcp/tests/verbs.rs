@@ -80,7 +80,7 @@ fn every_verb_has_its_answer() {
                 "OK CAPS",
                 "[caps] domain=console-tcp links=net:net:2048,console-ninedoor:ninedoor:8192 port=31337",
             ),
-            ("MEM", "OK MEM", "[mem] sessions=1/24 session_bytes="),
+            ("MEM", "OK MEM", "[mem] sessions=1/24 session_buffer_bytes="),
             ("NETTEST", "OK NETTEST", "[net-selftest] door=ok door_us="),
         ] {
             assert_eq!(client.ask(line).await, ack);
