@@ -79,8 +79,17 @@ pub fn net_stack(seed: u64) -> StackConfig {
 /// Connections that the console takes at once, in whatever state.
 pub fn console_connections(manifest: &Manifest) -> u16 {
     let console = &manifest.console;
-    let connections = console.sessions + console.unauthenticated + CLOSING_CONNECTIONS;
-    u16::try_from(connections).expect("the manifest's check bounds sessions and unauthenticated")
+    let ninep = guest_ninep(manifest).map_or(0, |ninep| ninep.places());
+    let connections = console.sessions + console.unauthenticated + ninep + CLOSING_CONNECTIONS;
+    u16::try_from(connections).expect("the manifest's check bounds all three")
+}
+
+/// The listener for 9P clients inside the hive.
+fn guest_ninep(manifest: &Manifest) -> Option<console_tcp::Ninep> {
+    manifest.ninep.as_ref().map(|ninep| console_tcp::Ninep {
+        port: ninep.guest_port,
+        connections: ninep.connections,
+    })
 }
 
 fn spec(manifest: &Manifest, domain: &Domain, build: Build, tasks: usize) -> DomainSpec {
@@ -123,9 +132,11 @@ fn console(manifest: &Manifest, secrets: &Secrets) -> (Build, usize) {
     let mut stack = StackConfig::new(CONSOLE_MAC, CONSOLE_ADDRESS, PREFIX, 0);
     stack.limits.connections = console_connections(manifest);
     let console = manifest.console.clone();
+    let ninep = guest_ninep(manifest);
     let token = secrets.auth_token.expose().to_owned();
     let configure = move || {
         let mut config = console_tcp::Config::new(token.as_bytes(), console.guest_port, stack.clone())?;
+        config.ninep = ninep;
         config.sessions = console.sessions;
         config.unauthenticated = console.unauthenticated;
         config.auth_timeout = Duration::from_millis(console.auth_timeout_ms);
@@ -138,6 +149,25 @@ fn console(manifest: &Manifest, secrets: &Secrets) -> (Build, usize) {
         console_tcp::spawn(ctx, config)
     };
     (build(spawn), tasks)
+}
+
+/// NineDoor's doors, the console's with as many fids as it may need.
+fn doors(manifest: &Manifest) -> Vec<ninedoor::Door> {
+    let stack = StackConfig::new(CONSOLE_MAC, CONSOLE_ADDRESS, PREFIX, 0);
+    let needed =
+        console_tcp::Config::new(b"any", manifest.console.guest_port, stack).map_or(0, |mut config| {
+            config.sessions = manifest.console.sessions;
+            config.ninep = guest_ninep(manifest);
+            config.fids()
+        });
+    let mut doors = ninedoor::Config::default().doors;
+    for door in doors
+        .iter_mut()
+        .filter(|door| door.link == console_tcp::DOOR_LINK)
+    {
+        door.fids = door.fids.max(needed);
+    }
+    doors
 }
 
 fn ninedoor(manifest: &Manifest, secrets: &Secrets, boot_id: &str) -> (Build, usize) {
@@ -155,6 +185,7 @@ fn ninedoor(manifest: &Manifest, secrets: &Secrets, boot_id: &str) -> (Build, us
             profile: manifest.profile.clone(),
             sha256: manifest.sha256.clone(),
         },
+        doors: doors(manifest),
         mounts: manifest
             .mount
             .iter()

@@ -30,6 +30,8 @@ pub struct Manifest {
     /// The console listener.
     #[serde(default)]
     pub console: Console,
+    /// The listener for 9P clients; none without its section.
+    pub ninep: Option<Ninep>,
     /// Sizes of the tables inside the hive.
     #[serde(default)]
     pub limits: Limits,
@@ -84,6 +86,28 @@ impl Default for Console {
             unauthenticated: 16,
             auth_timeout_ms: 5000,
             idle_timeout_s: 300,
+        }
+    }
+}
+
+/// The listener for 9P clients.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ninep {
+    /// Address the Linux host listens on.
+    pub address: SocketAddr,
+    /// Port inside the hive's own network.
+    pub guest_port: u16,
+    /// Connections with an attach at once, 1..=32.
+    pub connections: usize,
+}
+
+impl Default for Ninep {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 31338)),
+            guest_port: 31338,
+            connections: 8,
         }
     }
 }
@@ -310,6 +334,15 @@ impl Manifest {
             100..=60_000,
         )?;
         within("console.idle_timeout_s", self.console.idle_timeout_s, 1..=86_400)?;
+        if let Some(ninep) = &self.ninep {
+            within("ninep.connections", ninep.connections, 1..=32)?;
+            if ninep.guest_port == self.console.guest_port {
+                let port = ninep.guest_port;
+                return Err(format!(
+                    "ninep.guest_port = {port} is the console's; give the two different ports"
+                ));
+            }
+        }
         within("limits.sessions", self.limits.sessions, 1..=64)?;
         within("limits.log_lines", self.limits.log_lines, 16..=1024)?;
         within("limits.log_bytes", self.limits.log_bytes, 8192..=1 << 20)?;
@@ -421,6 +454,19 @@ mod tests {
     }
 
     #[test]
+    fn without_its_section_there_is_no_listener_for_9p() {
+        let ninep = Manifest::parse(DEFAULT).unwrap().ninep.unwrap();
+        assert_eq!(
+            (ninep.address.port(), ninep.guest_port, ninep.connections),
+            (31338, 31338, 8)
+        );
+        let (head, rest) = DEFAULT.split_once("[ninep]").unwrap();
+        let (_, tail) = rest.split_once("[limits]").unwrap();
+        let manifest = Manifest::parse(&format!("{head}[limits]{tail}")).unwrap();
+        assert!(manifest.ninep.is_none());
+    }
+
+    #[test]
     fn each_impossible_manifest_says_what_would_be_right() {
         let cases = [
             ("schema = 1", "schema = 2", "schema = 1"),
@@ -435,6 +481,8 @@ mod tests {
                 "between = [\"net\", \"nat\"]",
                 "no domain",
             ),
+            ("connections = 8", "connections = 33", "1 to 32"),
+            ("guest_port = 31338", "guest_port = 31337", "different ports"),
             ("frames = 128", "frames = 512", "1 to 511"),
             ("[workers]", "[workers]\ntock_ms = 1", "tock_ms"),
             (

@@ -32,6 +32,7 @@ const STOP_GRACE: Duration = Duration::from_millis(200);
 pub struct Hive {
     handle: Handle,
     console: SocketAddr,
+    ninep: Option<SocketAddr>,
     boot_id: String,
 }
 
@@ -40,6 +41,8 @@ pub struct Hive {
 pub enum RunError {
     /// The console's address cannot be listened on.
     Listen(SocketAddr, io::Error),
+    /// The address for 9P clients cannot be listened on.
+    ListenNinep(SocketAddr, io::Error),
     /// The host did not start.
     Start(runtime::hosted::StartError),
     /// Nobody could connect in time.
@@ -61,6 +64,10 @@ impl fmt::Display for RunError {
                     "cannot listen on {addr}: {error}; give another address with --console"
                 )
             }
+            Self::ListenNinep(addr, error) => write!(
+                f,
+                "cannot listen on {addr} for 9P clients: {error}; give another address with --ninep, or --ninep off"
+            ),
             Self::Start(error) => write!(f, "the hive did not start: {error}"),
             Self::NotReady(error) => write!(f, "the console did not answer within {READY_LIMIT:?}: {error}"),
             Self::Locked(path) => {
@@ -96,7 +103,11 @@ impl StateLock {
 }
 
 impl Hive {
-    /// Starts a hive that listens on `listen` and keeps its journals in `state`, or in memory if there is none.
+    /// Starts a hive that listens on `listen`, and where the manifest says for 9P clients, and keeps its journals in
+    /// `state`, or in memory if there is none.
+    ///
+    /// # Errors
+    /// See [`RunError`]. If it is about an address, nothing has been started.
     pub fn start(
         manifest: &Manifest,
         secrets: &Secrets,
@@ -107,8 +118,16 @@ impl Hive {
         let console = listener
             .local_addr()
             .map_err(|error| RunError::Listen(listen, error))?;
+        let mut routes = vec![(listener, manifest.console.guest_port)];
+        let mut ninep = None;
+        if let Some(wanted) = &manifest.ninep {
+            let error = |error| RunError::ListenNinep(wanted.address, error);
+            let listener = TcpListener::bind(wanted.address).map_err(error)?;
+            ninep = Some(listener.local_addr().map_err(error)?);
+            routes.push((listener, wanted.guest_port));
+        }
         let boot_id = boot_id()?;
-        let topology = assemble(manifest, secrets, &boot_id, net(manifest, listener));
+        let topology = assemble(manifest, secrets, &boot_id, net(manifest, routes));
         let config = HostedConfig {
             state_dir: state.map(|state| state.join("regions")),
             stop_grace: STOP_GRACE,
@@ -116,9 +135,13 @@ impl Hive {
         };
         let handle = Hosted::start(topology, config).map_err(RunError::Start)?;
         tracing::info!("{} domains started, console on {console}", manifest.domain.len());
+        if let Some(ninep) = ninep {
+            tracing::info!("9P on {ninep}");
+        }
         Ok(Self {
             handle,
             console,
+            ninep,
             boot_id,
         })
     }
@@ -126,6 +149,11 @@ impl Hive {
     /// Where the console listens.
     pub fn console(&self) -> SocketAddr {
         self.console
+    }
+
+    /// Where it listens for 9P clients, if it does.
+    pub fn ninep(&self) -> Option<SocketAddr> {
+        self.ninep
     }
 
     /// Identity of this start.
@@ -163,10 +191,10 @@ pub fn wait_until_ready(console: SocketAddr, token: &str) -> Result<(), RunError
     }
 }
 
-fn net(manifest: &Manifest, listener: TcpListener) -> Net {
+fn net(manifest: &Manifest, routes: Vec<(TcpListener, u16)>) -> Net {
     let connections = console_connections(manifest);
-    let guest = SocketAddrV4::new(CONSOLE_ADDRESS, manifest.console.guest_port);
-    let listener = Arc::new(listener);
+    let tasks = forward::tasks(connections, routes.len());
+    let routes = Arc::new(routes);
     let build = Build::Io(Arc::new(move |ctx, io| {
         let mut stack = net_stack(ctx.random_u64());
         stack.limits.connections = connections + 8;
@@ -175,20 +203,19 @@ fn net(manifest: &Manifest, listener: TcpListener) -> Net {
             connections,
             stack,
         };
-        let route = listener
-            .try_clone()
-            .map(|listener| vec![Route { listener, guest }]);
-        let spawned = route
+        let route = |(listener, port): &(TcpListener, u16)| {
+            let guest = SocketAddrV4::new(CONSOLE_ADDRESS, *port);
+            listener.try_clone().map(|listener| Route { listener, guest })
+        };
+        let routes: io::Result<Vec<Route>> = routes.iter().map(route).collect();
+        let spawned = routes
             .map_err(|error| error.to_string())
-            .and_then(|route| forward::spawn(ctx, io, route, config).map_err(|error| error.to_string()));
+            .and_then(|routes| forward::spawn(ctx, io, routes, config).map_err(|error| error.to_string()));
         if let Err(error) = spawned {
             panic!("net cannot start: {error}");
         }
     }));
-    Net {
-        build,
-        tasks: forward::tasks(connections, 1),
-    }
+    Net { build, tasks }
 }
 
 /// 64 random bits as 16 hexadecimal digits.

@@ -31,10 +31,16 @@ pub struct Options {
 
 /// A running hive.
 pub struct Hive {
-    addr: SocketAddr,
+    said: Said,
     token: String,
-    boot: String,
     process: Option<Process>,
+}
+
+/// What a hive prints when it is ready.
+struct Said {
+    console: SocketAddr,
+    ninep: Option<SocketAddr>,
+    boot: String,
 }
 
 struct Process {
@@ -44,7 +50,7 @@ struct Process {
 }
 
 impl Hive {
-    /// The hive at `HIVE_ADDR` (with `HIVE_TOKEN`), else a fresh one. For suites that leave no trace a second run
+    /// The hive at `HIVE_ADDR` (with `HIVE_TOKEN`, and `HIVE_NINEP_ADDR` for its 9P port), else a fresh one. For suites that leave no trace a second run
     /// would trip over.
     pub fn any() -> Self {
         let Ok(addr) = std::env::var("HIVE_ADDR") else {
@@ -52,10 +58,16 @@ impl Hive {
         };
         let addr = addr.parse().expect("HIVE_ADDR is host:port");
         let token = std::env::var("HIVE_TOKEN").expect("HIVE_TOKEN goes with HIVE_ADDR");
-        Self {
-            addr,
-            token,
+        let ninep = std::env::var("HIVE_NINEP_ADDR").ok();
+        let ninep = ninep.map(|addr| addr.parse().expect("HIVE_NINEP_ADDR is host:port"));
+        let said = Said {
+            console: addr,
+            ninep,
             boot: String::new(),
+        };
+        Self {
+            said,
+            token,
             process: None,
         }
     }
@@ -68,11 +80,10 @@ impl Hive {
     /// A fresh hive.
     pub fn with(options: Options) -> Self {
         let state = tempfile::tempdir().expect("a directory for the hive's state");
-        let (child, addr, boot) = start(state.path(), &options);
+        let (child, said) = start(state.path(), &options);
         Self {
-            addr,
+            said,
             token: TOKEN.to_owned(),
-            boot,
             process: Some(Process {
                 child,
                 state,
@@ -83,7 +94,12 @@ impl Hive {
 
     /// Where its console listens.
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.said.console
+    }
+
+    /// Where it listens for 9P clients, if it does.
+    pub fn ninep(&self) -> Option<SocketAddr> {
+        self.said.ninep
     }
 
     /// Its auth token.
@@ -93,7 +109,7 @@ impl Hive {
 
     /// The boot id it printed; empty for a hive we did not start.
     pub fn boot(&self) -> &str {
-        &self.boot
+        &self.said.boot
     }
 
     /// The process id, if we started it.
@@ -108,7 +124,7 @@ impl Hive {
 
     /// A console attached as queen.
     pub fn queen(&self) -> Console {
-        Console::queen(self.addr, &self.token)
+        Console::queen(self.said.console, &self.token)
     }
 
     /// Kills the process with SIGKILL and starts it again on the same state.
@@ -119,10 +135,7 @@ impl Hive {
             .expect("only a hive of our own can be killed");
         process.child.kill().expect("kill -9");
         process.child.wait().expect("reap");
-        let (child, addr, boot) = start(process.state.path(), &process.options);
-        process.child = child;
-        self.addr = addr;
-        self.boot = boot;
+        (process.child, self.said) = start(process.state.path(), &process.options);
     }
 
     /// Sends SIGTERM and returns the exit code.
@@ -158,7 +171,7 @@ impl Drop for Hive {
     }
 }
 
-fn start(state: &Path, options: &Options) -> (Child, SocketAddr, String) {
+fn start(state: &Path, options: &Options) -> (Child, Said) {
     let mut manifest =
         std::fs::read_to_string(crate::programs::repository().join("hive.toml")).expect("hive.toml");
     for (from, to) in &options.manifest {
@@ -167,37 +180,54 @@ fn start(state: &Path, options: &Options) -> (Child, SocketAddr, String) {
     }
     let file = state.join("hive.toml");
     std::fs::write(&file, manifest).expect("write the manifest");
+    let names_ninep = options.arguments.iter().any(|argument| argument == "--ninep");
     let mut child = Command::new(program("hive"))
         .args(["--console", "127.0.0.1:0", "--auth-token", TOKEN, "--manifest"])
         .arg(file)
         .arg("--state")
         .arg(state)
+        // Hives run side by side: each has ports of its own, unless a test says otherwise.
+        .args(["--ninep", "127.0.0.1:0"].iter().filter(|_| !names_ninep))
         .args(&options.arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
         .expect("start hive");
     let output = BufReader::new(child.stdout.take().expect("piped"));
-    let (sender, ready) = mpsc::channel();
+    let (sender, lines) = mpsc::channel();
     std::thread::spawn(move || {
         for line in output.lines().map_while(Result::ok) {
-            if line.starts_with("hive ready ") {
+            if line.starts_with("hive ") {
                 // A test that gave up has dropped the receiver.
                 let _ = sender.send(line);
             }
         }
     });
-    let Ok(line) = ready.recv_timeout(START_LIMIT) else {
-        let _ = child.kill();
-        panic!("hive did not say that it is ready within {START_LIMIT:?}");
-    };
+    let (mut ninep, mut ready) = (None, None);
+    while ready.is_none() {
+        let Ok(line) = lines.recv_timeout(START_LIMIT) else {
+            let _ = child.kill();
+            panic!("hive did not say that it is ready within {START_LIMIT:?}");
+        };
+        let address = line
+            .strip_prefix("hive ninep=")
+            .map(|addr| addr.parse().expect("an address"));
+        ninep = ninep.or(address);
+        ready = line.strip_prefix("hive ready ").map(str::to_owned);
+    }
+    let ready = ready.unwrap_or_default();
     let field = |name: &str| {
-        line.split_whitespace()
+        ready
+            .split_whitespace()
             .find_map(|word| word.strip_prefix(name).map(str::to_owned))
     };
-    let addr = field("console=")
-        .expect("console=ADDR")
-        .parse()
-        .expect("an address");
-    (child, addr, field("boot=").expect("boot=ID"))
+    let said = Said {
+        console: field("console=")
+            .expect("console=ADDR")
+            .parse()
+            .expect("an address"),
+        ninep,
+        boot: field("boot=").expect("boot=ID"),
+    };
+    (child, said)
 }

@@ -103,7 +103,13 @@ fn the_request_path_allocates_nothing_after_boot() {
             1,
         )
         .replacen("tick_ms = 1000", "tick_ms = 20", 1);
-    let manifest = Manifest::parse(&text).expect("a valid manifest");
+    let mut manifest = Manifest::parse(&text).expect("a valid manifest");
+    manifest
+        .ninep
+        .as_mut()
+        .expect("a section for 9P")
+        .address
+        .set_port(0);
     let directory = tempfile::tempdir().expect("a directory for the state");
     let listen = "127.0.0.1:0".parse().expect("an address");
     let state = StateDir::at(directory.path());

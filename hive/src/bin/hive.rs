@@ -1,11 +1,12 @@
 //! `hive`: one command that starts everything, on Linux, without privileges.
 //!
-//! Answers for the command line, the log on standard error, the one `hive ready` line on standard output, and a clean
-//! stop at SIGINT or SIGTERM. Everything else is `hive::run`.
+//! Answers for the command line, the log on standard error, the `hive ninep` and `hive ready` lines on standard output,
+//! and a clean stop at SIGINT or SIGTERM. Everything else is `hive::run`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use clap::Parser;
 use hive::{Manifest, Secrets, run};
@@ -20,6 +21,9 @@ struct Arguments {
     /// Address to listen on; port 0 lets the system choose [default: the manifest's, 127.0.0.1:31337].
     #[arg(long, value_name = "ADDR")]
     console: Option<SocketAddr>,
+    /// Address for 9P clients, or `off`; port 0 lets the system choose [default: the manifest's, 127.0.0.1:31338].
+    #[arg(long, value_name = "ADDR")]
+    ninep: Option<Ninep>,
     /// The manifest [default: the hive.toml this program was built with].
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
@@ -32,6 +36,27 @@ struct Arguments {
     /// How much to log: off, error, warn, info, debug, trace.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log: LevelFilter,
+}
+
+/// Where to listen for 9P clients.
+#[derive(Clone, Copy)]
+enum Ninep {
+    At(SocketAddr),
+    Off,
+}
+
+impl FromStr for Ninep {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            addr => addr
+                .parse()
+                .map(Self::At)
+                .map_err(|error| format!("{error}; give an address like 127.0.0.1:31338, or off")),
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -55,18 +80,40 @@ fn main() -> ExitCode {
 fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     // Registered before anything starts, so that an early signal is not lost.
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let manifest = match &arguments.manifest {
+    let mut manifest = match &arguments.manifest {
         Some(path) => Manifest::load(path)?,
         None => Manifest::parse(hive::manifest::DEFAULT)?,
     };
+    match arguments.ninep {
+        Some(Ninep::At(address)) => manifest.ninep.get_or_insert_default().address = address,
+        Some(Ninep::Off) => manifest.ninep = None,
+        None => {}
+    }
     let state =
         client::state::StateDir::locate(arguments.state.as_deref(), &client::state::Environment::process())?;
     state.prepare()?;
     let _lock = run::StateLock::acquire(state.path())?;
     let listen = arguments.console.unwrap_or(manifest.console.address);
-    let secrets = Secrets::gather(&manifest, &state, arguments.auth_token.as_deref(), listen)?;
-    let hive = run::Hive::start(&manifest, &secrets, listen, Some(state.path()))?;
+    // Who reaches either of the two addresses can try the secrets.
+    let exposed = manifest.ninep.as_ref().map(|ninep| ninep.address);
+    let exposed = exposed
+        .filter(|address| !address.ip().is_loopback())
+        .unwrap_or(listen);
+    let secrets = Secrets::gather(&manifest, &state, arguments.auth_token.as_deref(), exposed)?;
+    let start = |manifest: &Manifest| run::Hive::start(manifest, &secrets, listen, Some(state.path()));
+    let hive = match start(&manifest) {
+        // Nobody has asked for it: a second hive runs without.
+        Err(error @ run::RunError::ListenNinep(..)) if arguments.ninep.is_none() => {
+            tracing::warn!("{error}");
+            manifest.ninep = None;
+            start(&manifest)?
+        }
+        started => started?,
+    };
     hive.wait_until_ready(secrets.auth_token.expose())?;
+    if let Some(ninep) = hive.ninep() {
+        println!("hive ninep={ninep}");
+    }
     println!("hive ready console={} boot={}", hive.console(), hive.boot_id());
     if let Some(signal) = signals.forever().next() {
         let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
