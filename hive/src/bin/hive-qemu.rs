@@ -68,10 +68,12 @@ fn main() -> ExitCode {
 }
 
 fn serve(arguments: &Arguments) -> anyhow::Result<()> {
-    let manifest = match &arguments.manifest {
+    let mut manifest = match &arguments.manifest {
         Some(path) => Manifest::load(path)?,
         None => Manifest::parse(hive::manifest::DEFAULT)?,
     };
+    // The image has no listener for 9P clients, so it takes no memory for their connections.
+    manifest.ninep = None;
     let state = StateDir::locate(arguments.state.as_deref(), &Environment::process())?;
     state.prepare()?;
     let _lock = run::StateLock::acquire(state.path())?;
