@@ -18,6 +18,9 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::level_filters::LevelFilter;
 
+/// Pause between two looks at the machine.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// A hive on seL4, in QEMU, behind one TCP console.
 #[derive(Parser)]
 #[command(version, about)]
@@ -91,16 +94,21 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let console = free_port(listen)?;
     let mut machine = Machine::boot(&image, console, manifest.console.guest_port, arguments.icount)?;
-    let boot = machine.boot_id()?;
-    run::wait_until_ready(console, secrets.auth_token.expose())?;
-    println!("hive ready console={console} boot={boot}");
+    let token = secrets.auth_token.expose().to_owned();
+    let ready = thread::spawn(move || run::wait_until_ready(console, &token));
+    let (mut ready, mut boot) = (Some(ready), None);
     while machine.is_running() {
         if let Some(signal) = signals.pending().next() {
             let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
             tracing::info!("{name}: stopping");
             return Ok(());
         }
-        thread::sleep(Duration::from_millis(50));
+        boot = boot.or_else(|| machine.boot_id());
+        if let (Some(boot), Some(thread)) = (&boot, ready.take_if(|thread| thread.is_finished())) {
+            thread.join().map_err(|_| anyhow::anyhow!("the probe panicked"))??;
+            println!("hive ready console={console} boot={boot}");
+        }
+        thread::sleep(PAUSE);
     }
     anyhow::bail!("QEMU ended by itself; the serial log above says more")
 }

@@ -35,8 +35,6 @@ pub enum QemuError {
     Blob(String, usize, usize),
     /// A built domain has no `_reset`.
     NoReset(PathBuf),
-    /// The machine stopped before it said its boot id.
-    Stopped,
     /// The operating system gave no random bytes.
     Entropy(getrandom::Error),
 }
@@ -59,7 +57,6 @@ impl fmt::Display for QemuError {
                     path.display()
                 )
             }
-            Self::Stopped => f.write_str("QEMU stopped before the hive had booted; its output is above"),
             Self::Entropy(error) => write!(f, "no random bytes from the operating system: {error}"),
         }
     }

@@ -73,6 +73,8 @@ impl Host {
     ) -> Self {
         let mut host = Self { domain, deadline, links, bell, again, deferred: None };
         host.turns(Badges::EMPTY);
+        // The first receive comes without asking for a deferred action.
+        host.execute();
         host
     }
 
