@@ -106,6 +106,8 @@ pub struct End {
     pub domain: String,
     /// Its channel number.
     pub channel: u8,
+    /// Whether it may signal the other end.
+    pub signals: bool,
 }
 
 /// Why a manifest cannot be a Microkit system.
@@ -192,7 +194,7 @@ impl System {
         }
         self.domains.push(domain);
         for (index, child) in manifest.domain.iter().enumerate() {
-            self.channel("supervisor", small(index), &child.name, channel::SUPERVISION);
+            self.one_way(End::new("supervisor", small(index)), End::new(&child.name, channel::SUPERVISION));
         }
     }
 
@@ -258,7 +260,7 @@ impl System {
         domain.irqs.push((TIMER_IRQ, channel::TIMER_IRQ));
         self.domains.push(domain);
         for (index, sleeper) in manifest.domain.iter().enumerate() {
-            self.channel("timer", small(index), &sleeper.name, channel::TIMER);
+            self.channels.push([End::new("timer", small(index)), End::new(&sleeper.name, channel::TIMER)]);
         }
     }
 
@@ -271,7 +273,7 @@ impl System {
         }
         self.domains.push(domain);
         for (index, source) in log_sources(manifest).enumerate() {
-            self.channel("serial", small(index), source, channel::LOG);
+            self.one_way(End::new(source, channel::LOG), End::new("serial", small(index)));
         }
     }
 
@@ -373,12 +375,13 @@ impl System {
             }
             writeln!(xml, "    </protection_domain>")?;
         }
-        for [a, b] in &self.channels {
-            writeln!(
-                xml,
-                "    <channel> <end pd=\"{}\" id=\"{}\" /> <end pd=\"{}\" id=\"{}\" /> </channel>",
-                a.domain, a.channel, b.domain, b.channel
-            )?;
+        for ends in &self.channels {
+            write!(xml, "    <channel>")?;
+            for End { domain, channel, signals } in ends {
+                let notify = if *signals { "" } else { " notify=\"false\"" };
+                write!(xml, " <end pd=\"{domain}\" id=\"{channel}\"{notify} />")?;
+            }
+            writeln!(xml, " </channel>")?;
         }
         writeln!(xml, "</system>")
     }
