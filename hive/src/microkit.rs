@@ -194,7 +194,10 @@ impl System {
         }
         self.domains.push(domain);
         for (index, child) in manifest.domain.iter().enumerate() {
-            self.one_way(End::new("supervisor", small(index)), End::new(&child.name, channel::SUPERVISION));
+            self.one_way(
+                End::new("supervisor", small(index)),
+                End::new(&child.name, channel::SUPERVISION),
+            );
         }
     }
 
@@ -260,7 +263,10 @@ impl System {
         domain.irqs.push((TIMER_IRQ, channel::TIMER_IRQ));
         self.domains.push(domain);
         for (index, sleeper) in manifest.domain.iter().enumerate() {
-            self.channels.push([End::new("timer", small(index)), End::new(&sleeper.name, channel::TIMER)]);
+            self.channels.push([
+                End::new("timer", small(index)),
+                End::new(&sleeper.name, channel::TIMER),
+            ]);
         }
     }
 
@@ -326,9 +332,9 @@ impl System {
         });
     }
 
-    fn channel(&mut self, a: &str, a_channel: u8, b: &str, b_channel: u8) {
-        self.channels
-            .push([End::new(a, a_channel), End::new(b, b_channel)]);
+    /// A channel on which `a` alone signals.
+    fn one_way(&mut self, a: End, b: End) {
+        self.channels.push([a, End { signals: false, ..b }]);
     }
 
     /// Bytes of the region of that name; 0 if there is none.
@@ -377,7 +383,12 @@ impl System {
         }
         for ends in &self.channels {
             write!(xml, "    <channel>")?;
-            for End { domain, channel, signals } in ends {
+            for End {
+                domain,
+                channel,
+                signals,
+            } in ends
+            {
                 let notify = if *signals { "" } else { " notify=\"false\"" };
                 write!(xml, " <end pd=\"{domain}\" id=\"{channel}\"{notify} />")?;
             }
@@ -486,6 +497,7 @@ impl End {
         Self {
             domain: domain.to_owned(),
             channel,
+            signals: true,
         }
     }
 }

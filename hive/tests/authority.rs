@@ -224,7 +224,12 @@ fn journals_heaps_and_blobs_are_private_and_pages_for_all_have_one_writer() {
     }
     assert_eq!(with("status", true), ["supervisor"]);
     assert_eq!(with("clock", true), ["timer"]);
-    assert!(read.domains.values().all(|own| !own.signals.contains("supervisor")), "it takes no input but faults");
+    assert!(
+        read.domains
+            .values()
+            .all(|own| !own.signals.contains("supervisor")),
+        "it takes no input but faults"
+    );
     let children: BTreeSet<&str> = manifest::KNOWN_DOMAINS.into_iter().collect();
     assert_eq!(
         read.children.iter().map(String::as_str).collect::<BTreeSet<_>>(),

@@ -105,7 +105,9 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         }
         boot = boot.or_else(|| machine.boot_id());
         if let (Some(boot), Some(thread)) = (&boot, ready.take_if(|thread| thread.is_finished())) {
-            thread.join().map_err(|_| anyhow::anyhow!("the probe panicked"))??;
+            thread
+                .join()
+                .map_err(|_| anyhow::anyhow!("the probe panicked"))??;
             println!("hive ready console={console} boot={boot}");
         }
         thread::sleep(PAUSE);

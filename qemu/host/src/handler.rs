@@ -71,7 +71,14 @@ impl Host {
         bell: Rc<Bell>,
         again: Rc<Cell<bool>>,
     ) -> Self {
-        let mut host = Self { domain, deadline, links, bell, again, deferred: None };
+        let mut host = Self {
+            domain,
+            deadline,
+            links,
+            bell,
+            again,
+            deferred: None,
+        };
         host.turns(Badges::EMPTY);
         // The first receive comes without asking for a deferred action.
         host.execute();

@@ -18,7 +18,9 @@ struct Heap(UnsafeCell<Dlmalloc<Whole>>);
 unsafe impl Sync for Heap {}
 
 #[global_allocator]
-static HEAP: Heap = Heap(UnsafeCell::new(Dlmalloc::new_with_allocator(Whole { used: Cell::new(0) })));
+static HEAP: Heap = Heap(UnsafeCell::new(Dlmalloc::new_with_allocator(Whole {
+    used: Cell::new(0),
+})));
 
 /// Bytes of the heap region that were taken so far; they are never given back.
 pub fn used_bytes() -> usize {
@@ -61,7 +63,11 @@ unsafe impl Allocator for Whole {
         match start.checked_add(size) {
             Some(end) if end <= symbols::heap_size.get() => {
                 self.used.set(end);
-                (ptr::with_exposed_provenance_mut(symbols::heap_vaddr.get() + start), size, 0)
+                (
+                    ptr::with_exposed_provenance_mut(symbols::heap_vaddr.get() + start),
+                    size,
+                    0,
+                )
             }
             _ => (ptr::null_mut(), 0, 0),
         }

@@ -41,7 +41,10 @@ pub fn line(text: fmt::Arguments<'_>) {
     }
     // SAFETY: Microkit maps the domain's log page there.
     let mut ring = unsafe { Ring::at(address as u64) };
-    let mut writer = Writer { at: ring.written(), ring: &mut ring };
+    let mut writer = Writer {
+        at: ring.written(),
+        ring: &mut ring,
+    };
     // A line that is cut is what there is to say about its rest.
     let _ = writer.write_fmt(text);
     let end = writer.at;
@@ -66,7 +69,9 @@ impl Ring {
     /// A log page is mapped there for good.
     pub unsafe fn at(address: u64) -> Self {
         // SAFETY: the caller's promise.
-        Self { words: unsafe { memory::shared_slice(address, hive_boot::LOG_BYTES / WORD_BYTES) } }
+        Self {
+            words: unsafe { memory::shared_slice(address, hive_boot::LOG_BYTES / WORD_BYTES) },
+        }
     }
 
     /// Passes the bytes that were written since the last call to `print`; at most a ring full.

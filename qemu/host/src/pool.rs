@@ -25,7 +25,10 @@ struct PoolSpawner(LocalSpawner);
 impl PoolExecutor {
     /// An executor for about so many tasks.
     pub fn new(tasks: u32) -> Self {
-        Self { pool: LocalPool::new(), tasks: tasks.max(1) }
+        Self {
+            pool: LocalPool::new(),
+            tasks: tasks.max(1),
+        }
     }
 }
 
@@ -39,7 +42,11 @@ impl Executor for PoolExecutor {
         let mut begun = 0;
         let enough = poll_fn(|_| {
             begun += 1;
-            if begun > rounds { Poll::Ready(()) } else { Poll::Pending }
+            if begun > rounds {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         });
         match self.pool.run_until_stalled(pin!(enough)) {
             Poll::Ready(()) => Progress::Budget,
@@ -50,6 +57,8 @@ impl Executor for PoolExecutor {
 
 impl Spawn for PoolSpawner {
     fn spawn(&self, task: Task) -> Result<(), SpawnError> {
-        self.0.spawn_local_obj(LocalFutureObj::from(task)).map_err(|_| SpawnError::Ended)
+        self.0
+            .spawn_local_obj(LocalFutureObj::from(task))
+            .map_err(|_| SpawnError::Ended)
     }
 }

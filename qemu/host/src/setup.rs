@@ -40,7 +40,12 @@ pub fn start<E: Display>(spawn: impl FnOnce(&Context, &Boot, &str, Rc<Bell>) -> 
         Err(error) => panic!("{error}"),
     };
     // SAFETY: the blob's addresses are those at which the system file of the same image maps these pages.
-    let (clock, deadline) = unsafe { (shared::<AtomicU64>(boot.clock), shared::<AtomicU64>(boot.deadline)) };
+    let (clock, deadline) = unsafe {
+        (
+            shared::<AtomicU64>(boot.clock),
+            shared::<AtomicU64>(boot.deadline),
+        )
+    };
     let id = boot_id(boot.seed, clock.load(Ordering::Acquire));
     let bell = Rc::new(Bell::default());
     let again = Rc::new(Cell::new(false));
@@ -57,10 +62,21 @@ pub fn start<E: Display>(spawn: impl FnOnce(&Context, &Boot, &str, Rc<Bell>) -> 
 }
 
 fn setup(boot: &Boot, clock: &'static AtomicU64, again: &Rc<Cell<bool>>) -> (DomainSetup, Badges) {
-    let name = boot.domains.get(usize::from(boot.index)).cloned().unwrap_or_default();
+    let name = boot
+        .domains
+        .get(usize::from(boot.index))
+        .cloned()
+        .unwrap_or_default();
     let links: Vec<LinkSetup> = boot.links.iter().filter_map(link).collect();
-    let badges = links.iter().fold(Badges::EMPTY, |set, link| set.union(Badges::of(link.channel)));
-    let directory = Directory::with(boot.domains.iter().cloned().zip(boot.counters.iter().map(counters)));
+    let badges = links
+        .iter()
+        .fold(Badges::EMPTY, |set, link| set.union(Badges::of(link.channel)));
+    let directory = Directory::with(
+        boot.domains
+            .iter()
+            .cloned()
+            .zip(boot.counters.iter().map(counters)),
+    );
     let names: Arc<[String]> = boot.domains.iter().cloned().collect();
     // SAFETY: the system file maps the status page there, read-only; a view only loads.
     let status = StatusPage::over(Page::Mapped(unsafe { shared(boot.status) }), names).view();
@@ -117,7 +133,12 @@ fn counters(address: &u64) -> Counters {
 
 /// Gives a domain that is to fault a turn: over a link if there is one, and this domain in its own loop.
 fn fault_asked(boot: &Boot, again: &Rc<Cell<bool>>) -> Rc<dyn Fn(usize)> {
-    let over = |name: &String| boot.links.iter().find(|link| link.peer == *name).map(|link| link.channel);
+    let over = |name: &String| {
+        boot.links
+            .iter()
+            .find(|link| link.peer == *name)
+            .map(|link| link.channel)
+    };
     let channels: Vec<Option<u8>> = boot.domains.iter().map(over).collect();
     let (own, again) = (usize::from(boot.index), Rc::clone(again));
     Rc::new(move |domain| {

@@ -52,7 +52,13 @@ impl Card {
         let device = VirtIONetRaw::new(transport)?;
         let header_bytes = device.fill_buffer_header(&mut [0; 16])?;
         let idle = (QUEUE..2 * QUEUE).collect();
-        let mut card = Self { device, receiving: [0; QUEUE], sending: [0; QUEUE], idle, header_bytes };
+        let mut card = Self {
+            device,
+            receiving: [0; QUEUE],
+            sending: [0; QUEUE],
+            idle,
+            header_bytes,
+        };
         for number in 0..QUEUE {
             card.receive_into(number)?;
         }
@@ -75,7 +81,11 @@ impl Card {
         let number = self.receiving[usize::from(token) % QUEUE];
         // SAFETY: the buffer that was given to the card with this token; the card is done with it.
         let (start, bytes) = unsafe { self.device.receive_complete(token, buffer(number).as_mut()) }.ok()?;
-        Some(Received { number, start, bytes: bytes.min(BUFFER_BYTES - start) })
+        Some(Received {
+            number,
+            start,
+            bytes: bytes.min(BUFFER_BYTES - start),
+        })
     }
 
     /// The frame's bytes.

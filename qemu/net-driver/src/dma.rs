@@ -41,7 +41,10 @@ fn at(offset: usize, bytes: usize) -> NonNull<[u8]> {
 unsafe impl Hal for Dma {
     fn dma_alloc(pages: usize, _: BufferDirection) -> (PhysAddr, NonNull<u8>) {
         let first = PAGES_USED.fetch_add(pages, Ordering::Relaxed);
-        assert!(first + pages <= QUEUE_PAGES, "the queues need more than {QUEUE_PAGES} pages");
+        assert!(
+            first + pages <= QUEUE_PAGES,
+            "the queues need more than {QUEUE_PAGES} pages"
+        );
         let offset = first * PAGE_SIZE;
         let memory = at(offset, pages * PAGE_SIZE);
         // SAFETY: the pages are in the region and nobody else's.
@@ -60,7 +63,10 @@ unsafe impl Hal for Dma {
 
     unsafe fn share(buffer: NonNull<[u8]>, _: BufferDirection) -> PhysAddr {
         let offset = buffer.cast::<u8>().addr().get().wrapping_sub(dma_vaddr.get());
-        assert!(offset.saturating_add(buffer.len()) <= DMA_BYTES, "a buffer outside of the region");
+        assert!(
+            offset.saturating_add(buffer.len()) <= DMA_BYTES,
+            "a buffer outside of the region"
+        );
         (dma_paddr.get() + offset) as PhysAddr
     }
 

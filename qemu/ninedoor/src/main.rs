@@ -41,7 +41,9 @@ fn config(told: &NineDoor, boot_id: &str, fault_injection: bool) -> ninedoor::Co
             .cloned()
             .map(|(prefix, link)| ninedoor::Mount { prefix, link })
             .collect(),
-        keys: keys.filter_map(|(role, secret)| Some((Role::from_label(role)?, Key::from_secret(secret)))).collect(),
+        keys: keys
+            .filter_map(|(role, secret)| Some((Role::from_label(role)?, Key::from_secret(secret))))
+            .collect(),
         ticket_limits: ClaimLimits {
             scopes: claims.scopes.into(),
             scope_path_bytes: claims.scope_path_bytes.into(),

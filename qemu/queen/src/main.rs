@@ -16,7 +16,9 @@ domain!(init);
 
 fn init() -> Host {
     start(|context, boot, _, _| match &boot.actor {
-        Actor::Queen(told) => queen::spawn(context, config(told)).map(|recovery| log!("journal: {recovery:?}")),
+        Actor::Queen(told) => {
+            queen::spawn(context, config(told)).map(|recovery| log!("journal: {recovery:?}"))
+        }
         _ => panic!("the boot blob is another domain's"),
     })
 }

@@ -71,13 +71,19 @@ fn ward(child: hive_boot::Child) -> Ward {
         let head = unsafe { memory::shared_slice::<Line>(address, LINK_HEAD_BYTES / size_of::<Line>()) };
         (head, if side_b { Side::B } else { Side::A })
     };
-    Ward { name: child.name, reset: child.reset, links: child.heads.into_iter().map(link).collect() }
+    Ward {
+        name: child.name,
+        reset: child.reset,
+        links: child.heads.into_iter().map(link).collect(),
+    }
 }
 
 impl Parent {
     /// The child does not run now. Nobody else does either until this returns: the supervisor's priority is the highest.
     fn bury(&mut self, index: usize, reason: &str) {
-        let Some(ward) = self.children.get(index) else { return };
+        let Some(ward) = self.children.get(index) else {
+            return;
+        };
         for (head, side) in &ward.links {
             LinkMemory::mark_down_in(head, *side);
         }
@@ -103,7 +109,10 @@ impl Handler for Parent {
     type Error = Infallible;
 
     fn fault(&mut self, child: Child, message: MessageInfo) -> Result<Option<MessageInfo>, Infallible> {
-        let (label, [pc, address]) = (message.label(), with_msg_regs(|registers| [registers[0], registers[1]]));
+        let (label, [pc, address]) = (
+            message.label(),
+            with_msg_regs(|registers| [registers[0], registers[1]]),
+        );
         let reason = match label {
             // A VCPU fault in the kernel's release and benchmark configurations, a debug exception in debug.
             4 | 8 => String::from("panic"),

@@ -52,7 +52,9 @@ fn init() -> Timer {
         // A page that nobody has written yet holds zero, which is no deadline.
         woken_for: 0,
     };
-    let mut timer = Timer { sleepers: boot.sleepers.iter().enumerate().map(sleeper).collect() };
+    let mut timer = Timer {
+        sleepers: boot.sleepers.iter().enumerate().map(sleeper).collect(),
+    };
     log!("boot={}", boot_id(boot.seed, offset));
     timer.look();
     timer

@@ -14,7 +14,10 @@ domain!(init);
 fn init() -> Host {
     start(|context, boot, _, _| match &boot.actor {
         Actor::WorkerHeart(told) => {
-            let config = worker_heart::Config { slots: told.slots as usize, ..worker_heart::Config::default() };
+            let config = worker_heart::Config {
+                slots: told.slots as usize,
+                ..worker_heart::Config::default()
+            };
             worker_heart::spawn(context, config)
         }
         _ => panic!("the boot blob is another domain's"),
