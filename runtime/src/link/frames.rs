@@ -97,6 +97,14 @@ impl Transmitter {
         self.gather(to.shape);
     }
 
+    /// As [`Transmitter::reset`], with indices that begin at `index`.
+    #[cfg(any(fuzzing, feature = "sim"))]
+    pub fn reset_to<const N: usize>(&mut self, to: Direction<'_, N>, index: u32) {
+        self.reset(to);
+        self.free.reset_to(&to.rings.free, index);
+        self.used.reset_to(&to.rings.used, index);
+    }
+
     /// Sends `frame`, which must be no longer than the shape allows; false if the peer has all slots.
     ///
     /// # Errors
@@ -187,6 +195,14 @@ impl Receiver {
         self.free.reset(&from.rings.free);
         self.used.reset(&from.rings.used);
         self.returned = SlotSet::default();
+    }
+
+    /// As [`Receiver::reset`], with indices that begin at `index`.
+    #[cfg(any(fuzzing, feature = "sim"))]
+    pub fn reset_to<const N: usize>(&mut self, from: Direction<'_, N>, index: u32) {
+        self.reset(from);
+        self.free.reset_to(&from.rings.free, index);
+        self.used.reset_to(&from.rings.used, index);
     }
 
     /// Whether a frame is there.

@@ -15,6 +15,8 @@ use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::task::{Context as TaskContext, Poll, ready};
 
+#[cfg(any(fuzzing, feature = "sim"))]
+pub mod aged;
 pub(crate) mod end;
 mod endpoint;
 mod frames;

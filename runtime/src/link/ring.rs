@@ -96,6 +96,16 @@ impl Writer {
         ring.write_index.store(0, Ordering::Release);
     }
 
+    /// As [`Writer::reset`], with indices that begin at `index`; the other side's must, too.
+    #[cfg(any(fuzzing, feature = "sim"))]
+    pub fn reset_to<const N: usize>(&mut self, ring: &RawRing<N>, index: u32) {
+        *self = Self {
+            write: index,
+            seen_read: index,
+        };
+        ring.write_index.store(index, Ordering::Release);
+    }
+
     /// Appends `entry`; false if the ring is full.
     ///
     /// # Errors
@@ -158,6 +168,16 @@ impl Reader {
     pub fn reset<const N: usize>(&mut self, ring: &RawRing<N>) {
         *self = Self::default();
         ring.read_index.store(0, Ordering::Release);
+    }
+
+    /// As [`Reader::reset`], with indices that begin at `index`; the other side's must, too.
+    #[cfg(any(fuzzing, feature = "sim"))]
+    pub fn reset_to<const N: usize>(&mut self, ring: &RawRing<N>, index: u32) {
+        *self = Self {
+            read: index,
+            seen_write: index,
+        };
+        ring.read_index.store(index, Ordering::Release);
     }
 
     /// Takes the oldest entry, if there is one. The slot it names is not given back by this; the entry in the ring is.
