@@ -172,7 +172,9 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 /// # Errors
 /// [`DecodeError`].
 pub fn decode<T: DeserializeOwned>(blob: &[u8]) -> Result<T, DecodeError> {
-    postcard::take_from_bytes(blob).map(|(value, _)| value).map_err(|_| DecodeError)
+    postcard::take_from_bytes(blob)
+        .map(|(value, _)| value)
+        .map_err(|_| DecodeError)
 }
 
 /// Identity of a boot, from the image's random number and the wall clock's offset in microseconds, which differs from
