@@ -106,7 +106,8 @@ fn set(at_us: u64) {
     }
 }
 
-/// The PL031's data register: seconds since the Unix epoch, here in microseconds.
+/// The PL031's data register, in microseconds since the Unix epoch. It counts whole seconds, so the wall clock of a boot
+/// is up to one second behind.
 fn rtc_us(address: u64) -> u64 {
     // SAFETY: the system file maps the PL031's page there, uncached; its data register is its first word.
     let seconds = unsafe { ptr::with_exposed_provenance::<u32>(address as usize).read_volatile() };
