@@ -2,6 +2,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
@@ -9,6 +10,7 @@ use client::state::StateDir;
 use hive::run;
 use hive::{Manifest, Secrets};
 use tests::Console;
+use tests::ninep::Client;
 
 /// Threads are told apart by their id; the kernel's default limit on ids is far below this.
 const THREADS: usize = 1 << 22;
@@ -93,6 +95,29 @@ fn work(console: &mut Console, rounds: usize) {
     }
 }
 
+fn work_by_9p(addr: SocketAddr, rounds: usize) {
+    let mut client = Client::queen(addr, "counted-token");
+    for _ in 0..rounds {
+        assert!(!client.cat("/proc/boot").expect("a file").is_empty());
+        assert!(
+            !client
+                .cat("/proc/lifecycle/state")
+                .expect("a file of the queen's")
+                .is_empty()
+        );
+        assert_eq!(client.walk(0, 1, &["proc"]), Ok(1));
+        client.getattr(1).expect("attributes");
+        client.open(1, 0).expect("a directory opens");
+        assert!(!client.readdir(1, 4096).expect("a listing").is_empty());
+        client.clunk(1).expect("a fid");
+        assert_eq!(client.walk(0, 1, &["log", "queen.log"]), Ok(2));
+        client.open(1, 1).expect("the log can be written");
+        client.write(1, 0, b"by 9P").expect("a line");
+        client.clunk(1).expect("a fid");
+        assert!(client.walk(0, 1, &["nope"]).is_err());
+    }
+}
+
 #[test]
 fn the_request_path_allocates_nothing_after_boot() {
     // The network's host side is no actor of the VM; it gets a thread of its own and is not counted.
@@ -117,6 +142,7 @@ fn the_request_path_allocates_nothing_after_boot() {
     let hive = run::Hive::start(&manifest, &secrets, listen, Some(directory.path())).expect("a hive");
     hive.wait_until_ready("counted-token").expect("ready");
 
+    let ninep = hive.ninep().expect("it listens for 9P clients");
     let connect = || Console::queen(hive.console(), "counted-token");
     let spawned = connect().ask(r#"ECHO /queen/ctl {"spawn":"heartbeat","ticks":1000000}"#);
     assert!(spawned.starts_with("OK ECHO"), "{spawned}");
@@ -125,6 +151,9 @@ fn the_request_path_allocates_nothing_after_boot() {
             for _ in 0..16 {
                 // Connecting is part of the path: sessions come and go without an allocation too.
                 scope.spawn(move || work(&mut connect(), rounds));
+            }
+            for _ in 0..4 {
+                scope.spawn(move || (0..rounds / 10).for_each(|_| work_by_9p(ninep, 10)));
             }
         });
     };
