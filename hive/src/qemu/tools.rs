@@ -253,7 +253,10 @@ fn has_libclang(directory: &Path) -> bool {
     directory.read_dir().into_iter().flatten().flatten().any(|entry| {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        name.starts_with("libclang.so") || (name.starts_with("libclang-") && name.contains(".so"))
+        // libclang-cpp is another library, which compilers bring along.
+        let versioned =
+            name.starts_with("libclang-") && !name.starts_with("libclang-cpp") && name.contains(".so");
+        name.starts_with("libclang.so") || versioned
     })
 }
 
