@@ -398,3 +398,18 @@ proptest! {
         prop_assert_eq!(sealed.open(&key), Err(TicketError::MacMismatch));
     }
 }
+
+/// Found by fuzzing: version 2 has no form for quotas that are all zero, and says so by leaving them out.
+#[test]
+fn all_zero_quotas_survive_version_1_and_are_none_in_version_2() {
+    let key = Key::from_secret("worker");
+    let claims = Claims {
+        quotas: Some(Quotas::default()),
+        ..Claims::new(Role::WorkerHeartbeat)
+    };
+    for (version, expected) in [(Version::V1, Some(Quotas::default())), (Version::V2, None)] {
+        let token = mint(&claims, version, &key).unwrap();
+        let sealed = SealedTicket::parse(&token).unwrap();
+        assert_eq!(sealed.open(&key).unwrap().quotas, expected, "{version:?}");
+    }
+}
