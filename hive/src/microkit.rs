@@ -512,7 +512,7 @@ pub fn log_sources(manifest: &Manifest) -> impl Iterator<Item = &str> {
 fn heap_bytes(name: &str) -> u64 {
     match name {
         "console-tcp" => 4 * LARGE_PAGE,
-        "ninedoor" => 3 * LARGE_PAGE,
+        "ninedoor" => 4 * LARGE_PAGE,
         _ => LARGE_PAGE,
     }
 }

@@ -96,7 +96,7 @@ pub struct Mount {
 /// Sizes of the tables; all memory is taken at boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Sessions on all links together.
+    /// Sessions on all links together; for each there is memory for one half-read file (8 KiB).
     pub sessions: usize,
     /// Retained lines of the log.
     pub log_lines: usize,
@@ -110,8 +110,6 @@ pub struct Limits {
     pub binds: usize,
     /// Fids held at owners for sessions' walks.
     pub remote_fids: usize,
-    /// Generated files and listings that may be half-read at once; the oldest reader gives way.
-    pub snapshots: usize,
 }
 
 impl Default for Limits {
@@ -124,7 +122,6 @@ impl Default for Limits {
             workers: 8,
             binds: MAX_BINDS,
             remote_fids: 256,
-            snapshots: 16,
         }
     }
 }
@@ -291,7 +288,6 @@ impl Config {
             workers,
             binds,
             remote_fids,
-            snapshots,
         } = self.limits;
         within("sessions", sessions, 1, 1024)?;
         within("log_lines", log_lines, 1, 4096)?;
@@ -300,7 +296,6 @@ impl Config {
         within("workers", workers, 1, 256)?;
         within("binds", binds, 0, MAX_BINDS)?;
         within("remote_fids", remote_fids, 1, 4096)?;
-        within("snapshots", snapshots, 1, 256)?;
         within("doors", self.doors.len(), 1, 16)?;
         within("mounts", self.mounts.len(), 0, 32)?;
         let paths = self

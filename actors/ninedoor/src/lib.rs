@@ -71,7 +71,7 @@ pub fn spawn(ctx: &Context, config: Config) -> Result<(), BootError> {
         unix_ms: ctx.unix_ms(),
     };
     let forward = Rc::new(Forward::new(ctx, &config)?);
-    let snapshots = Rc::new(RefCell::new(Snapshots::new(config.limits.snapshots)));
+    let snapshots = Rc::new(RefCell::new(Snapshots::new(config.limits.sessions)));
     let doors = config.doors.clone();
     let hall = Hall::new(config, ctx.region(JOURNAL_REGION), now)?;
     let shared = Rc::new(Shared {

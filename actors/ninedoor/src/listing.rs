@@ -107,7 +107,7 @@ pub(crate) fn list(
         let taken = shared
             .snapshots
             .borrow_mut()
-            .take(|text| write_entries(dir, hall, shared, text));
+            .take(dir.slot, |text| write_entries(dir, hall, shared, text));
         *lent = Some(Lent::new(&shared.snapshots, taken.map_err(|_| Fail::Overtaken)?));
     }
     let Some(snapshot) = lent.as_ref().map(Lent::snapshot) else {

@@ -1,14 +1,16 @@
 //! Buffers in which a generated file or listing stays as it was while somebody reads it.
 //!
 //! Answers for the stable view of everything that is rendered: the whole content is rendered once, at a fid's first
-//! read at offset 0, and kept until its end was read or the fid is gone. Memory is bounded: when every buffer is in
-//! use, the one that was touched longest ago is taken, and its reader is told that its view is gone.
+//! read at offset 0, and kept until its end was read or the fid is gone. Memory is bounded: there is a buffer for
+//! every session, and when all are in use, the session that holds the most gives up the one it touched longest ago.
+//! So a session that reads one file at a time never loses it, whatever the others leave half-read.
 //!
 //! Never grows, never renders by itself, never mixes two renderings.
 
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 use core::fmt;
 
 use crate::procfs::Lines;
@@ -30,8 +32,10 @@ pub(crate) struct Gone;
 struct Buffer {
     bytes: Box<[u8]>,
     len: usize,
-    /// Whom it is lent to; 0 when it is free.
+    /// Which use it was given for; 0 when it is free.
     turn: u32,
+    /// Slot of the session that reads it.
+    reader: usize,
     touched: u64,
 }
 
@@ -49,6 +53,7 @@ impl Snapshots {
             bytes: vec![0; SNAPSHOT_BYTES].into_boxed_slice(),
             len: 0,
             turn: 0,
+            reader: 0,
             touched: 0,
         };
         let buffers = (0..count.clamp(1, usize::from(u16::MAX)))
@@ -61,18 +66,18 @@ impl Snapshots {
         }
     }
 
-    /// Renders into a buffer: a free one, or the one touched longest ago.
-    pub(crate) fn take(&mut self, render: impl FnOnce(&mut Text<'_>)) -> Result<SnapshotRef, Gone> {
+    /// Renders into a buffer for a session: a free one, or one of the session that holds the most.
+    pub(crate) fn take(
+        &mut self,
+        reader: usize,
+        render: impl FnOnce(&mut Text<'_>),
+    ) -> Result<SnapshotRef, Gone> {
+        let slot = self.free().or_else(|| self.victim()).ok_or(Gone)?;
         self.clock += 1;
         self.turns = self.turns.checked_add(1).unwrap_or(1);
-        let order = |buffer: &Buffer| if buffer.turn == 0 { 0 } else { buffer.touched };
-        let found = self
-            .buffers
-            .iter_mut()
-            .enumerate()
-            .min_by_key(|(_, buffer)| order(buffer));
-        let (slot, buffer) = found.ok_or(Gone)?;
+        let buffer = self.buffers.get_mut(slot).ok_or(Gone)?;
         buffer.turn = self.turns;
+        buffer.reader = reader;
         buffer.touched = self.clock;
         let mut text = Text::new(&mut buffer.bytes);
         render(&mut text);
@@ -81,6 +86,27 @@ impl Snapshots {
             slot: slot as u16,
             turn: self.turns,
         })
+    }
+
+    fn free(&self) -> Option<usize> {
+        self.buffers.iter().position(|buffer| buffer.turn == 0)
+    }
+
+    /// Of the session that holds the most, the buffer that was touched longest ago.
+    fn victim(&self) -> Option<usize> {
+        let held = |reader| {
+            self.buffers
+                .iter()
+                .filter(|buffer| buffer.reader == reader)
+                .count()
+        };
+        let order = |buffer: &Buffer| (Reverse(held(buffer.reader)), buffer.touched);
+        let found = self
+            .buffers
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, buffer)| order(buffer));
+        found.map(|(slot, _)| slot)
     }
 
     /// The rendered bytes.
@@ -185,15 +211,17 @@ impl fmt::Write for Text<'_> {
 mod tests {
     use super::*;
 
-    fn take(snapshots: &mut Snapshots, text: &str) -> SnapshotRef {
-        snapshots.take(|to| to.line(format_args!("{text}"))).unwrap()
+    fn take(snapshots: &mut Snapshots, reader: usize, text: &str) -> SnapshotRef {
+        snapshots
+            .take(reader, |to| to.line(format_args!("{text}")))
+            .unwrap()
     }
 
     #[test]
     fn a_view_stays_as_it_was() {
         let mut snapshots = Snapshots::new(2);
-        let first = take(&mut snapshots, "one");
-        let second = take(&mut snapshots, "two");
+        let first = take(&mut snapshots, 0, "one");
+        let second = take(&mut snapshots, 1, "two");
         assert_eq!(snapshots.bytes(first), Ok(&b"one\n"[..]));
         assert_eq!(snapshots.bytes(second), Ok(&b"two\n"[..]));
         snapshots.release(first);
@@ -202,17 +230,29 @@ mod tests {
     }
 
     #[test]
-    fn the_one_touched_longest_ago_gives_way() {
+    fn of_one_reader_the_view_touched_longest_ago_gives_way() {
         let mut snapshots = Snapshots::new(2);
-        let first = take(&mut snapshots, "one");
-        let second = take(&mut snapshots, "two");
+        let first = take(&mut snapshots, 0, "one");
+        let second = take(&mut snapshots, 0, "two");
         assert!(snapshots.bytes(first).is_ok());
-        let third = take(&mut snapshots, "three");
+        let third = take(&mut snapshots, 0, "three");
         assert_eq!(snapshots.bytes(second), Err(Gone));
         assert_eq!(snapshots.bytes(first), Ok(&b"one\n"[..]));
         assert_eq!(snapshots.bytes(third), Ok(&b"three\n"[..]));
         snapshots.release(second);
         assert_eq!(snapshots.lent(), 2, "a stale reference releases nothing");
+    }
+
+    #[test]
+    fn a_reader_of_one_view_keeps_it_while_another_hoards() {
+        let mut snapshots = Snapshots::new(4);
+        let modest = take(&mut snapshots, 7, "one");
+        for _ in 0..100 {
+            take(&mut snapshots, 8, "another");
+        }
+        let late = take(&mut snapshots, 9, "late");
+        assert_eq!(snapshots.bytes(modest), Ok(&b"one\n"[..]));
+        assert_eq!(snapshots.bytes(late), Ok(&b"late\n"[..]));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::audit::Fail;
 use crate::hall::Hall;
 use crate::place::{Kind, Place};
 use crate::procfs::{House, render};
-use crate::snapshot::{SnapshotRef, Snapshots};
+use crate::snapshot::{SnapshotRef, Snapshots, Text};
 use crate::telemetry::{TelemetryError, WorkerRef};
 
 /// A snapshot that is given back when it is dropped.
@@ -153,7 +153,8 @@ impl View {
     ) -> Result<usize, Fail> {
         match self {
             Self::Rendered(place, lent) => {
-                let count = read_rendered(*place, lent, hall, house, snapshots, offset, buf)?;
+                let rendering = |text: &mut Text<'_>| render(*place, hall, house, text);
+                let count = read_rendered(lent, snapshots, slot, rendering, offset, buf)?;
                 hall.spend(slot, count)?;
                 Ok(count)
             }
@@ -185,11 +186,10 @@ impl View {
 }
 
 fn read_rendered(
-    place: Place,
     lent: &mut Option<Lent>,
-    hall: &Hall,
-    house: &dyn House,
     snapshots: &Rc<RefCell<Snapshots>>,
+    slot: usize,
+    render: impl FnOnce(&mut Text<'_>),
     offset: u64,
     buf: &mut [u8],
 ) -> Result<usize, Fail> {
@@ -199,9 +199,7 @@ fn read_rendered(
     let view = match lent.take() {
         Some(view) => view,
         None => {
-            let taken = snapshots
-                .borrow_mut()
-                .take(|text| render(place, hall, house, text));
+            let taken = snapshots.borrow_mut().take(slot, render);
             Lent::new(snapshots, taken.map_err(|_| Fail::Overtaken)?)
         }
     };
