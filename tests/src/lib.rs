@@ -10,6 +10,7 @@ pub mod console;
 pub mod hive;
 pub mod ninep;
 pub mod programs;
+pub mod python;
 
 pub use console::Console;
 pub use hive::{Hive, Options};
