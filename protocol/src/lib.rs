@@ -13,6 +13,7 @@ pub mod chunk;
 pub mod command;
 pub mod control;
 pub mod frame;
+pub mod ingest;
 mod json;
 pub mod lifecycle;
 pub mod limits;
