@@ -27,7 +27,7 @@ pub const CONSOLE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 pub const PREFIX: u8 = 30;
 
 /// Locally administered addresses, as RFC 7042 has them.
-const NET_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+pub(crate) const NET_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 pub(crate) const CONSOLE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
 /// Connections of the console's stack beyond its sessions: those that are closing.

@@ -8,14 +8,16 @@
 use std::collections::BTreeMap;
 
 use hive_boot::{
-    Actor, Boot, Child, ConsoleTcp, DoorLimits, Limits, NineDoor, Queen, SerialBoot, SupervisorBoot,
+    Actor, Boot, Child, ConsoleTcp, DoorLimits, Limits, NineDoor, Probe, Queen, SerialBoot, SupervisorBoot,
     TicketLimits, TimerBoot, WorkerHeart, encode,
 };
 use protocol::role::Role;
 
-use crate::assemble::{CONSOLE_ADDRESS, CONSOLE_MAC, PREFIX, TIMERS_PER_TASK, console_connections};
+use crate::assemble::{
+    CONSOLE_ADDRESS, CONSOLE_MAC, NET_ADDRESS, NET_MAC, PREFIX, TIMERS_PER_TASK, console_connections,
+};
 use crate::manifest::{Link, Manifest};
-use crate::microkit::{ProtectionDomain, System, link_channel, log_sources};
+use crate::microkit::{NetDomain, ProtectionDomain, System, link_channel, log_sources};
 use crate::secrets::Secrets;
 
 /// How long connections outlive a restart of the network driver, in milliseconds. It moves frames and keeps no
@@ -27,6 +29,7 @@ const LINK_GRACE_MS: u64 = 5_000;
 pub fn blobs(
     manifest: &Manifest,
     secrets: &Secrets,
+    net: &NetDomain,
     system: &System,
     resets: &BTreeMap<String, u64>,
     seed: u64,
@@ -34,6 +37,7 @@ pub fn blobs(
     let builder = Builder {
         manifest,
         secrets,
+        net,
         system,
         seed,
     };
@@ -53,6 +57,7 @@ pub fn blobs(
 struct Builder<'a> {
     manifest: &'a Manifest,
     secrets: &'a Secrets,
+    net: &'a NetDomain,
     system: &'a System,
     seed: u64,
 }
@@ -131,8 +136,25 @@ impl Builder<'_> {
                 let slots = count(self.manifest.limits.workers);
                 (Actor::WorkerHeart(WorkerHeart { slots }), slots + 8)
             }
-            _ => (Actor::Net, 1),
+            _ => self.net(),
         }
+    }
+
+    fn net(&self) -> (Actor, u32) {
+        let NetDomain::Probe(script) = self.net else {
+            return (Actor::Net, 1);
+        };
+        let probe = Probe {
+            token: self.secrets.auth_token.expose().to_owned(),
+            port: self.manifest.console.guest_port,
+            server: CONSOLE_ADDRESS.octets(),
+            mac: NET_MAC,
+            ip: NET_ADDRESS.octets(),
+            prefix: PREFIX,
+            script: script.text().to_owned(),
+        };
+        // The script's own task and its stack's.
+        (Actor::Probe(probe), 2)
     }
 
     fn console(&self) -> (Actor, u32) {

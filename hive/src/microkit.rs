@@ -9,6 +9,7 @@
 use std::fmt::{self, Write};
 
 use hive_boot::{DMA_BYTES, LINK_HEAD_BYTES, LOG_BYTES, channel};
+use probe::Script;
 use runtime::link::{LinkMemory, ShapeError};
 use runtime::supervision::RawStatus;
 
@@ -40,6 +41,15 @@ const NETWORK_CARD: u64 = 0xa00_3000;
 const NETWORK_CARD_IRQ: u32 = 79;
 const TIMER_IRQ: u32 = 30;
 
+/// What stands in the domain `net`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetDomain {
+    /// The driver of the network card.
+    Driver,
+    /// A client that plays this script. No domain sees a network card then.
+    Probe(Script),
+}
+
 /// A Microkit system.
 #[derive(Clone, Debug, Default)]
 pub struct System {
@@ -69,6 +79,8 @@ pub struct Region {
 pub struct ProtectionDomain {
     /// Unique.
     pub name: String,
+    /// File name of its program.
+    pub program: String,
     /// 0..=254.
     pub priority: u8,
     /// Bytes of its stack.
@@ -146,7 +158,7 @@ pub fn link_channel(manifest: &Manifest, domain: &str, link: &Link) -> u8 {
 }
 
 /// Lays out the system of a manifest.
-pub fn plan(manifest: &Manifest) -> Result<System, PlanError> {
+pub fn plan(manifest: &Manifest, net: &NetDomain) -> Result<System, PlanError> {
     let mut system = System::default();
     system.shared_pages(manifest)?;
     system.supervisor(manifest);
@@ -154,7 +166,7 @@ pub fn plan(manifest: &Manifest) -> Result<System, PlanError> {
         if domain.priority >= TIMER_PRIORITY {
             return Err(PlanError::Priority(domain.name.clone(), domain.priority));
         }
-        system.actor(manifest, index);
+        system.actor(manifest, index, net);
     }
     system.timer(manifest);
     system.serial(manifest);
@@ -201,7 +213,7 @@ impl System {
         }
     }
 
-    fn actor(&mut self, manifest: &Manifest, index: usize) {
+    fn actor(&mut self, manifest: &Manifest, index: usize, net: &NetDomain) {
         let told = &manifest.domain[index];
         let name = told.name.as_str();
         let mut domain = self.begin(name, told.priority, ACTOR_STACK, heap_bytes(name));
@@ -241,7 +253,9 @@ impl System {
             let journal = self.region(&format!("{name}-journal"), told.journal_bytes as u64);
             domain.map(&journal, self, true);
         }
-        if name == "net" {
+        if name == "net" && matches!(net, NetDomain::Probe(_)) {
+            domain.program = "pd-probe.elf".to_owned();
+        } else if name == "net" {
             self.device("network-card", NETWORK_CARD);
             domain.map_as("network-card", self, true, true, Some("mmio_vaddr"));
             self.region("dma", DMA_BYTES as u64);
@@ -287,6 +301,7 @@ impl System {
     fn begin(&mut self, name: &str, priority: u8, stack: u64, heap: u64) -> ProtectionDomain {
         let mut domain = ProtectionDomain {
             name: name.to_owned(),
+            program: format!("pd-{name}.elf"),
             priority,
             stack,
             child: None,
@@ -407,11 +422,6 @@ impl ProtectionDomain {
             .map(|map| map.address)
     }
 
-    /// File name of its program.
-    pub fn program(&self) -> String {
-        format!("pd-{}.elf", self.name)
-    }
-
     fn map(&mut self, region: &str, system: &System, writable: bool) {
         self.map_as(region, system, writable, false, None);
     }
@@ -460,7 +470,7 @@ impl ProtectionDomain {
             write!(xml, " id=\"{child}\"")?;
         }
         writeln!(xml, " stack_size=\"{:#x}\">", self.stack)?;
-        writeln!(xml, "{indent}    <program_image path=\"{}\" />", self.program())?;
+        writeln!(xml, "{indent}    <program_image path=\"{}\" />", self.program)?;
         for map in &self.maps {
             let perms = if map.writable { "rw" } else { "r" };
             write!(

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
+use hive::microkit::NetDomain;
 use hive::{Manifest, manifest, microkit};
 
 /// The authority that the file gives one domain.
@@ -75,7 +76,7 @@ fn read(xml: &str) -> Read {
 }
 
 fn system() -> String {
-    microkit::plan(&Manifest::parse(manifest::DEFAULT).unwrap())
+    microkit::plan(&Manifest::parse(manifest::DEFAULT).unwrap(), &NetDomain::Driver)
         .unwrap()
         .to_xml()
 }
@@ -240,7 +241,11 @@ fn journals_heaps_and_blobs_are_private_and_pages_for_all_have_one_writer() {
 #[test]
 fn faults_may_be_injected_by_the_door_alone_and_only_if_the_manifest_says_so() {
     let text = manifest::DEFAULT.replacen("fault_injection = false", "fault_injection = true", 1);
-    let read = read(&microkit::plan(&Manifest::parse(&text).unwrap()).unwrap().to_xml());
+    let read = read(
+        &microkit::plan(&Manifest::parse(&text).unwrap(), &NetDomain::Driver)
+            .unwrap()
+            .to_xml(),
+    );
     for (name, own) in &read.domains {
         let of_others = own.writes.iter().filter(|region| {
             region

@@ -22,6 +22,8 @@ pub enum Actor {
     Queen(Queen),
     /// The heartbeat workers.
     WorkerHeart(WorkerHeart),
+    /// A client in the place of the network driver.
+    Probe(Probe),
 }
 
 /// The console's part.
@@ -117,6 +119,25 @@ pub struct Queen {
     pub default_ttl_s: u64,
     /// Operations of a worker by default.
     pub default_ops: u64,
+}
+
+/// The probe's part.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// What it authenticates with.
+    pub token: String,
+    /// The console's port.
+    pub port: u16,
+    /// The console's IPv4 address.
+    pub server: [u8; 4],
+    /// Its own hardware address.
+    pub mac: [u8; 6],
+    /// Its own IPv4 address.
+    pub ip: [u8; 4],
+    /// Bits of the network's prefix.
+    pub prefix: u8,
+    /// What it plays.
+    pub script: String,
 }
 
 /// The worker domain's part.

@@ -3,8 +3,9 @@
 //! Answers for the command line, the log on standard error (the serial line's among it), the one `hive ready` line on
 //! standard output, and QEMU's end at SIGINT or SIGTERM. Everything else is `hive::qemu`.
 
+use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -12,8 +13,10 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use client::state::{Environment, StateDir};
-use hive::qemu::{Config, Machine, build};
+use hive::microkit::NetDomain;
+use hive::qemu::{Config, Machine, Wiring, build};
 use hive::{Manifest, Secrets, run};
+use probe::Script;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::level_filters::LevelFilter;
@@ -46,6 +49,16 @@ struct Arguments {
     /// Boot this image, built before with the same state directory, instead of building one.
     #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
+    /// Instead of the network: build a client into the image that plays this script, and end with it. One line of the
+    /// console each, or WAIT <ms>.
+    #[arg(long, value_name = "FILE", conflicts_with = "image")]
+    script: Option<PathBuf>,
+    /// Boot without a network, an image that was built with a script; end with it.
+    #[arg(long)]
+    offline: bool,
+    /// Write what comes over the serial line to this file, byte for byte.
+    #[arg(long, value_name = "FILE")]
+    serial_log: Option<PathBuf>,
     /// Build the image, say where it is, and end.
     #[arg(long, conflicts_with = "image")]
     build_only: bool,
@@ -82,9 +95,13 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let _lock = run::StateLock::acquire(state.path())?;
     let listen = arguments.console.unwrap_or(manifest.console.address);
     let secrets = Secrets::gather(&manifest, &state, arguments.auth_token.as_deref(), listen)?;
+    let net = match &arguments.script {
+        Some(path) => NetDomain::Probe(script(path)?),
+        None => NetDomain::Driver,
+    };
     let image = match &arguments.image {
         Some(image) => image.clone(),
-        None => build(&manifest, &secrets, arguments.config, state.path())?.path,
+        None => build(&manifest, &secrets, &net, arguments.config, state.path())?.path,
     };
     if arguments.build_only {
         println!("{}", image.display());
@@ -92,8 +109,21 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     }
     // Registered before the machine starts, so that an early signal is not lost.
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let serial_log = arguments
+        .serial_log
+        .as_ref()
+        .map(|path| File::create(path).with_context(|| format!("{} cannot be written", path.display())));
+    let mut wiring = Wiring {
+        console: None,
+        icount: arguments.icount,
+        serial_log: serial_log.transpose()?,
+    };
+    if arguments.offline || arguments.script.is_some() {
+        return play(Machine::boot(&image, wiring)?, &mut signals);
+    }
     let console = free_port(listen)?;
-    let mut machine = Machine::boot(&image, console, manifest.console.guest_port, arguments.icount)?;
+    wiring.console = Some((console, manifest.console.guest_port));
+    let mut machine = Machine::boot(&image, wiring)?;
     let token = secrets.auth_token.expose().to_owned();
     let ready = thread::spawn(move || run::wait_until_ready(console, &token));
     let (mut ready, mut boot) = (Some(ready), None);
@@ -113,6 +143,28 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         thread::sleep(PAUSE);
     }
     anyhow::bail!("QEMU ended by itself; the serial log above says more")
+}
+
+fn script(path: &Path) -> anyhow::Result<Script> {
+    let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    Script::parse(&text).with_context(|| path.display().to_string())
+}
+
+/// Waits until the script inside the machine has been played.
+fn play(mut machine: Machine, signals: &mut Signals) -> anyhow::Result<()> {
+    loop {
+        if let Some(status) = machine.ended() {
+            anyhow::ensure!(
+                status.success(),
+                "the script was not played to its end; the serial log above says why"
+            );
+            return Ok(());
+        }
+        if signals.pending().next().is_some() {
+            anyhow::bail!("stopped before the script's end");
+        }
+        thread::sleep(PAUSE);
+    }
 }
 
 /// The address with a port that is free now, since QEMU does not choose one.

@@ -16,7 +16,7 @@ use super::tools::{Missing, Sdk, Toolchain};
 use super::{QemuError, at, elf};
 use crate::image::blobs;
 use crate::manifest::Manifest;
-use crate::microkit::{self, BOARD, System};
+use crate::microkit::{self, BOARD, NetDomain, System};
 use crate::secrets::Secrets;
 
 /// The domains' workspace.
@@ -54,6 +54,7 @@ pub struct Image {
 pub fn build(
     manifest: &Manifest,
     secrets: &Secrets,
+    net: &NetDomain,
     config: Config,
     state: &Path,
 ) -> Result<Image, QemuError> {
@@ -63,7 +64,7 @@ pub fn build(
     if !sources.join("Cargo.toml").is_file() {
         return Err(Missing::Sources(sources.to_owned()).into());
     }
-    let system = microkit::plan(manifest).map_err(QemuError::Plan)?;
+    let system = microkit::plan(manifest, net).map_err(QemuError::Plan)?;
     let job = Job {
         sdk,
         toolchain,
@@ -75,7 +76,7 @@ pub fn build(
     fs::set_permissions(&job.out, Permissions::from_mode(0o700)).map_err(at(&job.out))?;
     job.compile()?;
     let resets = job.prepare(&system)?;
-    for (domain, mut blob) in blobs(manifest, secrets, &system, &resets, random()?) {
+    for (domain, mut blob) in blobs(manifest, secrets, net, &system, &resets, random()?) {
         let region = system.bytes_of(&format!("{domain}-boot")) as usize;
         if blob.len() > region {
             return Err(QemuError::Blob(domain, blob.len(), region));
@@ -134,8 +135,8 @@ impl Job {
     fn prepare(&self, system: &System) -> Result<BTreeMap<String, u64>, QemuError> {
         let mut resets = BTreeMap::new();
         for domain in &system.domains {
-            let built = self.target().join("aarch64-sel4/release").join(domain.program());
-            let program = self.out.join(domain.program());
+            let built = self.target().join("aarch64-sel4/release").join(&domain.program);
+            let program = self.out.join(&domain.program);
             let tool = self.sources.join("target/reset-tool/release/reset-tool");
             run(Command::new(&tool).arg(&built).arg("-o").arg(&program))?;
             let bytes = fs::read(&program).map_err(at(&program))?;

@@ -1,15 +1,17 @@
 //! QEMU as a child process: booted, listened to, stopped.
 //!
-//! Answers for the console's port being forwarded, the serial log being relayed line by line, and the machine ending
-//! with this value.
+//! Answers for the console's port being forwarded, the serial log being relayed line by line and kept as it is where
+//! that is wanted, and the machine ending with this value.
 //!
 //! Never talks to the hive; who wants to know whether it answers asks at the console.
 
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
+use std::thread::JoinHandle;
 
 use super::QemuError;
 use super::at;
@@ -25,24 +27,25 @@ const BOOT: &str = "timer: boot=";
 pub struct Machine {
     qemu: Child,
     boot: Receiver<String>,
+    relay: Option<JoinHandle<()>>,
+}
+
+/// What a machine has besides its image.
+#[derive(Debug, Default)]
+pub struct Wiring {
+    /// The console's address on this host and its port in the machine. Without it there is no network card, and a
+    /// domain of the image may end the machine by semihosting.
+    pub console: Option<(SocketAddr, u16)>,
+    /// Time is counted in instructions, from a fixed date.
+    pub icount: bool,
+    /// Where the serial log goes, byte for byte.
+    pub serial_log: Option<File>,
 }
 
 impl Machine {
-    /// Boots an image; its console port is forwarded from `console`. With `icount`, time is counted in instructions.
-    pub fn boot(image: &Path, console: SocketAddr, guest_port: u16, icount: bool) -> Result<Self, QemuError> {
+    /// Boots an image.
+    pub fn boot(image: &Path, wiring: Wiring) -> Result<Self, QemuError> {
         find_qemu()?;
-        let [a, b, c, _] = CONSOLE_ADDRESS.octets();
-        let at_end = |last| Ipv4Addr::new(a, b, c, last);
-        let network = format!(
-            "user,id=n0,restrict=on,ipv6=off,net={}/24,host={NET_ADDRESS},dns={},dhcpstart={},hostfwd=tcp:{}:{}-{}:{}",
-            at_end(0),
-            at_end(3),
-            at_end(4),
-            console.ip(),
-            console.port(),
-            CONSOLE_ADDRESS,
-            guest_port
-        );
         let mut command = Command::new(QEMU);
         command
             .args([
@@ -60,9 +63,17 @@ impl Machine {
             .arg(format!(
                 "loader,file={},addr={IMAGE_ADDRESS},cpu-num=0",
                 image.display()
-            ))
-            .args(["-device", "virtio-net-device,netdev=n0", "-netdev", &network]);
-        if icount {
+            ));
+        match wiring.console {
+            Some((console, port)) => {
+                let network = network(console, port);
+                command.args(["-device", "virtio-net-device,netdev=n0", "-netdev", &network]);
+            }
+            None => {
+                command.args(["-semihosting-config", "enable=on,target=native,userspace=on"]);
+            }
+        }
+        if wiring.icount {
             command.args(["-icount", "shift=3,sleep=off", "-rtc", "base=2026-01-01,clock=vm"]);
         }
         let mut qemu = command
@@ -71,20 +82,15 @@ impl Machine {
             .spawn()
             .map_err(at(Path::new(QEMU)))?;
         let (sender, boot) = mpsc::channel();
-        if let Some(serial) = qemu.stdout.take() {
+        let relay = qemu.stdout.take().map(|serial| {
             std::thread::spawn(move || {
-                for line in BufReader::new(serial).split(b'\n').map_while(Result::ok) {
-                    let line = String::from_utf8_lossy(&line);
-                    let line = line.trim_end();
-                    if let Some(id) = line.strip_prefix(BOOT) {
-                        // Nobody listens any more once the first one was heard.
-                        let _ = sender.send(id.to_owned());
-                    }
-                    tracing::info!("| {line}");
-                }
-            });
-        }
-        Ok(Self { qemu, boot })
+                relay(serial, wiring.serial_log, |id| {
+                    // Nobody listens any more once the first one was heard.
+                    let _ = sender.send(id.to_owned());
+                });
+            })
+        });
+        Ok(Self { qemu, boot, relay })
     }
 
     /// The boot id, once the timer has logged it.
@@ -96,6 +102,16 @@ impl Machine {
     pub fn is_running(&mut self) -> bool {
         matches!(self.qemu.try_wait(), Ok(None))
     }
+
+    /// How QEMU ended, once it has; the whole serial log was relayed then.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.qemu.try_wait().ok().flatten()?;
+        if let Some(relay) = self.relay.take() {
+            // It ends with QEMU's output; if it panicked, there is nothing left to relay.
+            let _ = relay.join();
+        }
+        Some(status)
+    }
 }
 
 impl Drop for Machine {
@@ -103,5 +119,40 @@ impl Drop for Machine {
         // Already gone is as good as killed.
         let _ = self.qemu.kill();
         let _ = self.qemu.wait();
+    }
+}
+
+/// QEMU's user network: the console's port forwarded, nothing else in or out.
+fn network(console: SocketAddr, guest_port: u16) -> String {
+    let [a, b, c, _] = CONSOLE_ADDRESS.octets();
+    let at_end = |last| Ipv4Addr::new(a, b, c, last);
+    format!(
+        "user,id=n0,restrict=on,ipv6=off,net={}/24,host={NET_ADDRESS},dns={},dhcpstart={},hostfwd=tcp:{}:{}-{}:{}",
+        at_end(0),
+        at_end(3),
+        at_end(4),
+        console.ip(),
+        console.port(),
+        CONSOLE_ADDRESS,
+        guest_port
+    )
+}
+
+/// Logs the serial line's lines, writes its bytes to the file, and tells the boot id.
+fn relay(serial: impl Read, mut file: Option<File>, told: impl Fn(&str)) {
+    let mut serial = BufReader::new(serial);
+    let mut bytes = Vec::new();
+    while matches!(serial.read_until(b'\n', &mut bytes), Ok(count) if count > 0) {
+        if let Some(Err(error)) = file.as_mut().map(|file| file.write_all(&bytes)) {
+            tracing::error!("the serial log cannot be written to its file: {error}");
+            file = None;
+        }
+        let line = String::from_utf8_lossy(&bytes);
+        let line = line.trim_end();
+        if let Some(id) = line.strip_prefix(BOOT) {
+            told(id);
+        }
+        tracing::info!("| {line}");
+        bytes.clear();
     }
 }

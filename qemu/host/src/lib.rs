@@ -10,6 +10,7 @@ pub mod heap;
 pub mod log;
 pub mod memory;
 mod pool;
+pub mod semihosting;
 mod setup;
 pub mod symbols;
 pub mod time;
