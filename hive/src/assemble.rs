@@ -222,8 +222,8 @@ fn ninedoor(manifest: &Manifest, secrets: &Secrets, boot_id: &str) -> (Build, us
 
 fn queen(manifest: &Manifest, secrets: &Secrets) -> (Build, usize) {
     // Without a secret for their role no worker's ticket could be sealed; the manifest's secrets always have one.
-    let key = key(secrets, Role::WorkerHeartbeat).unwrap_or_else(|| Key::from_secret(""));
-    let mut config = queen::Config::new(key);
+    let key = |role| key(secrets, role).unwrap_or_else(|| Key::from_secret(""));
+    let mut config = queen::Config::new(key(Role::WorkerHeartbeat), key(Role::WorkerGpu));
     config.max_live_workers = manifest.limits.workers;
     config.tick = Duration::from_millis(manifest.workers.tick_ms);
     config.default_ttl_s = manifest.workers.default_ttl_s;

@@ -219,11 +219,15 @@ impl Builder<'_> {
 
     fn queen(&self) -> Queen {
         let workers = &self.manifest.workers;
-        let secret = self.secrets.tickets.secret(Role::WorkerHeartbeat);
-        Queen {
-            worker_secret: secret
+        let secret = |role| {
+            let secret = self.secrets.tickets.secret(role);
+            secret
                 .map(|secret| secret.expose().to_owned())
-                .unwrap_or_default(),
+                .unwrap_or_default()
+        };
+        Queen {
+            heartbeat_secret: secret(Role::WorkerHeartbeat),
+            gpu_secret: secret(Role::WorkerGpu),
             workers: count(self.manifest.limits.workers),
             tick_ms: workers.tick_ms,
             default_ttl_s: workers.default_ttl_s,

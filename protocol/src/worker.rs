@@ -15,7 +15,7 @@ use crate::line::{Line, NoSpace};
 /// A line appended to a worker domain's `ctl`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkerRequest<'a> {
-    /// `{"start":{"id":..,"ticket":..,"ticks":..,"ops":..,"period_ms":..,"expires_unix_ms":..}}`;
+    /// `{"start":{"id":..,"ticket":..,"ticks":..,"ops":..,"period_ms":..,"expires_unix_ms":..,"gpu_id":..}}`;
     /// answered once the worker is attached. Starting a running worker again is fine.
     Start(Start<'a>),
     /// `{"stop":{"id":..}}`; answered once it is gone. Stopping an unknown worker is fine.
@@ -40,6 +40,8 @@ pub struct Start<'a> {
     pub period_ms: u32,
     /// When its time is over, Unix milliseconds; the queen enforces it.
     pub expires_unix_ms: Option<u64>,
+    /// The GPU it has a lease of, if it is a GPU worker.
+    pub gpu_id: Option<&'a str>,
 }
 
 /// A line appended to NineDoor's `/worker/ctl`.
@@ -80,6 +82,8 @@ pub enum EndReason {
     Expired,
     /// NineDoor refused it for good.
     Refused,
+    /// Its lease is not in force any more.
+    Released,
 }
 
 /// Why a line could not be read or written.
@@ -107,6 +111,7 @@ impl<'a> WorkerRequest<'a> {
                 ops: start.ops,
                 period_ms: start.period_ms,
                 expires_unix_ms: start.expires_unix_ms,
+                gpu_id: start.gpu_id,
             }),
             WorkerRequestWire {
                 start: None,
@@ -139,6 +144,9 @@ impl<'a> WorkerRequest<'a> {
                 if let Some(expires) = start.expires_unix_ms {
                     line.put(format_args!(r#","expires_unix_ms":{expires}"#))?;
                 }
+                if let Some(gpu_id) = start.gpu_id {
+                    line.put(format_args!(r#","gpu_id":"{gpu_id}""#))?;
+                }
                 line.push("}}")?;
             }
             WorkerRequest::Stop { id } => line.put(format_args!(r#"{{"stop":{{"id":"{id}"}}}}"#))?,
@@ -148,7 +156,10 @@ impl<'a> WorkerRequest<'a> {
 
     fn check(self) -> Result<Self, RecordError> {
         let good = match &self {
-            WorkerRequest::Start(start) => valid_id(start.id) && plain(start.ticket) && start.period_ms > 0,
+            WorkerRequest::Start(start) => {
+                let gpu = start.gpu_id.is_none_or(|id| !id.is_empty() && plain(id));
+                valid_id(start.id) && plain(start.ticket) && start.period_ms > 0 && gpu
+            }
             WorkerRequest::Stop { id } => valid_id(id),
         };
         if good { Ok(self) } else { Err(RecordError::Value) }
@@ -247,6 +258,8 @@ struct StartWire<'a> {
     period_ms: u32,
     #[serde(default, deserialize_with = "present")]
     expires_unix_ms: Option<u64>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    gpu_id: Option<&'a str>,
 }
 
 #[derive(Deserialize)]
@@ -290,11 +303,12 @@ pub fn valid_id(id: &str) -> bool {
 
 impl EndReason {
     /// Every reason.
-    pub const ALL: [EndReason; 4] = [
+    pub const ALL: [EndReason; 5] = [
         EndReason::Ticks,
         EndReason::Ops,
         EndReason::Expired,
         EndReason::Refused,
+        EndReason::Released,
     ];
 
     /// The word in the line and in the log.
@@ -304,6 +318,7 @@ impl EndReason {
             EndReason::Ops => "ops",
             EndReason::Expired => "expired",
             EndReason::Refused => "refused",
+            EndReason::Released => "released",
         }
     }
 
@@ -352,10 +367,19 @@ mod tests {
             ops: None,
             period_ms: 1000,
             expires_unix_ms: Some(17),
+            gpu_id: None,
         };
         let line = r#"{"start":{"id":"worker-1","ticket":"cohesix-ticket-00.11","ticks":10,"period_ms":1000,"expires_unix_ms":17}}"#;
         assert_eq!(WorkerRequest::Start(start).render(&mut out), Ok(line));
         assert_eq!(WorkerRequest::parse(line), Ok(WorkerRequest::Start(start)));
+        let gpu = Start {
+            ticks: None,
+            gpu_id: Some("GPU-0"),
+            ..start
+        };
+        let line = r#"{"start":{"id":"worker-1","ticket":"cohesix-ticket-00.11","period_ms":1000,"expires_unix_ms":17,"gpu_id":"GPU-0"}}"#;
+        assert_eq!(WorkerRequest::Start(gpu).render(&mut out), Ok(line));
+        assert_eq!(WorkerRequest::parse(line), Ok(WorkerRequest::Start(gpu)));
         let line = r#"{"stop":{"id":"worker-1"}}"#;
         assert_eq!(WorkerRequest::Stop { id: "worker-1" }.render(&mut out), Ok(line));
         let line = r#"{"create":{"id":"worker-1"}}"#;
@@ -441,6 +465,7 @@ mod tests {
             ops: max,
             period_ms: u32::MAX,
             expires_unix_ms: max,
+            gpu_id: Some(&id),
         };
         assert!(
             WorkerRequest::Start(start)
@@ -453,10 +478,11 @@ mod tests {
         #[test]
         fn rendered_starts_are_read_back(
             id in "[A-Za-z0-9_-]{1,32}", ticket in "[ -~&&[^\"\\\\]]{0,224}", period_ms in 1u32..,
-            limits in any::<[Option<u64>; 3]>(),
+            limits in any::<[Option<u64>; 3]>(), gpu in proptest::option::of("[A-Za-z0-9._-]{1,32}"),
         ) {
             let [ticks, ops, expires_unix_ms] = limits;
-            let start = Start { id: &id, ticket: &ticket, ticks, ops, period_ms, expires_unix_ms };
+            let gpu_id = gpu.as_deref();
+            let start = Start { id: &id, ticket: &ticket, ticks, ops, period_ms, expires_unix_ms, gpu_id };
             let mut out = [0; WORKER_RECORD_BYTES];
             let line = WorkerRequest::Start(start).render(&mut out).map(String::from).unwrap();
             prop_assert_eq!(WorkerRequest::parse(&line), Ok(WorkerRequest::Start(start)));

@@ -14,14 +14,16 @@ use crate::audit::LINE_BYTES;
 pub struct Config {
     /// Live workers at once; one more is refused as `buffer-full`. The manifest's `limits.workers`.
     pub max_live_workers: usize,
-    /// Time between two ticks of a heartbeat worker. The manifest's `workers.tick_ms`; at least 1 ms.
+    /// Time between two ticks of a worker. The manifest's `workers.tick_ms`; at least 1 ms.
     pub tick: Duration,
-    /// Seconds a worker lives if neither its request nor a default budget says so. `workers.default_ttl_s`.
+    /// Seconds a heartbeat worker lives if neither its request nor a default budget says so. `workers.default_ttl_s`.
     pub default_ttl_s: u64,
     /// Operations a worker may make, likewise. `workers.default_ops`.
     pub default_ops: u64,
     /// Seals the tickets of heartbeat workers: the secret of the role `worker-heartbeat`.
-    pub worker_key: Key,
+    pub heartbeat_key: Key,
+    /// Seals the tickets of GPU workers: the secret of the role `worker-gpu`.
+    pub gpu_key: Key,
     /// How long a spawn waits for NineDoor and the worker domain, and a kill for them to let go. With the audit's
     /// time it stays below 2 s, the time after which the public Python client gives up.
     pub operation_timeout: Duration,
@@ -35,14 +37,15 @@ pub struct Config {
 }
 
 impl Config {
-    /// The values of the default manifest, with this key.
-    pub fn new(worker_key: Key) -> Config {
+    /// The values of the default manifest, with these keys.
+    pub fn new(heartbeat_key: Key, gpu_key: Key) -> Config {
         Config {
             max_live_workers: 8,
             tick: Duration::from_secs(1),
             default_ttl_s: 300,
             default_ops: 10_000,
-            worker_key,
+            heartbeat_key,
+            gpu_key,
             operation_timeout: Duration::from_millis(1000),
             audit_timeout: Duration::from_millis(250),
             audit_lines: 64,

@@ -5,14 +5,14 @@
 //!
 //! Never knows who asks: the tree lets only operators through.
 
-use protocol::control::{Budget as Stated, QueenRequest};
+use protocol::control::QueenRequest;
 use protocol::lifecycle::{self, Command, Gate, TransitionError};
 use protocol::path::Path;
 use protocol::refusal::Refusal;
 
 use crate::ledger::line;
 use crate::queen::Queen;
-use crate::record::{Change, Spec};
+use crate::record::{Change, Kind, Spec};
 use crate::workers::{Making, Phase, id_of, number_of};
 
 /// Bytes of a path in a bind or mount: NineDoor's bound for them.
@@ -25,7 +25,10 @@ const WORD_BYTES: usize = 24;
 /// Does what a line of `/queen/ctl` asks. Gives the number of the audit line.
 pub(crate) async fn request(queen: &Queen, text: &str) -> Result<Option<u64>, Refusal> {
     match QueenRequest::parse(text).map_err(|_| Refusal::InvalidPayload)? {
-        QueenRequest::SpawnHeartbeat { ticks, budget } => spawn(queen, ticks, budget).await,
+        QueenRequest::SpawnHeartbeat { ticks, budget } => {
+            let budget = queen.default_budget().with(budget);
+            spawn(queen, Kind::Heartbeat { ticks }, budget.ttl_s, Some(budget.ops)).await
+        }
         QueenRequest::SpawnGpu { .. } => Err(Refusal::Unsupported),
         QueenRequest::Kill { id } => kill(queen, id).await,
         QueenRequest::Bind { from, to } => {
@@ -94,7 +97,7 @@ pub(crate) fn command(queen: &Queen, text: &str) -> Result<Option<u64>, (Refusal
     }
 }
 
-async fn spawn(queen: &Queen, ticks: u64, stated: Stated) -> Result<Option<u64>, Refusal> {
+async fn spawn(queen: &Queen, kind: Kind, ttl_s: u64, ops: Option<u64>) -> Result<Option<u64>, Refusal> {
     let state = queen.look(|ledger| ledger.state.lifecycle.state);
     if !Gate::NewWork.open_in(state) {
         let gate = Gate::NewWork;
@@ -108,8 +111,9 @@ async fn spawn(queen: &Queen, ticks: u64, stated: Stated) -> Result<Option<u64>,
     queen.look(|ledger| ledger.state.workers.room())?;
     let spec = Spec {
         number: queen.look(|ledger| ledger.state.next),
-        ticks,
-        budget: queen.default_budget().with(stated),
+        kind,
+        ttl_s,
+        ops,
         issued_ms: queen.ctx.unix_ms(),
     };
     let draft = Draft::begin(queen, spec)?;
@@ -147,23 +151,14 @@ impl<'a> Draft<'a> {
     /// The worker is there, and from now on it is remembered.
     fn keep(mut self) -> Result<Option<u64>, Refusal> {
         let queen = self.queen;
-        let Spec {
-            number,
-            ticks,
-            budget,
-            ..
-        } = self.spec;
-        let id = id_of(number);
-        let text = line(format_args!(
-            "spawned {id} ticks={ticks} ttl={} ops={}",
-            budget.ttl_s, budget.ops
-        ));
+        let number = self.spec.number;
+        let text = line(format_args!("spawned {} {}", id_of(number), self.spec));
         let told = queen.commit(Some(Change::Alive { number }), Some(&text))?;
         self.kept = true;
         // It may have made all its ticks already.
         if let Some(reason) = queen.look(|ledger| ledger.state.workers.early_end(number)) {
             // If the journal will not take it, the worker domain tells again when it is told to start the worker.
-            let _ = queen.ended(number, reason);
+            let _ = queen.ended(self.spec.host(), number, reason);
         }
         Ok(told)
     }

@@ -173,7 +173,7 @@ mod tests {
     use runtime::region::Crash;
 
     use super::*;
-    use crate::record::{Budget, Spec};
+    use crate::record::{Budget, Kind, Spec};
 
     const JOURNAL_BYTES: usize = 4096;
 
@@ -184,8 +184,9 @@ mod tests {
     fn spec(number: u64) -> Spec {
         Spec {
             number,
-            ticks: 9,
-            budget: Budget { ttl_s: 60, ops: 99 },
+            kind: Kind::Heartbeat { ticks: 9 },
+            ttl_s: 60,
+            ops: Some(99),
             issued_ms: 5,
         }
     }

@@ -4,7 +4,7 @@
 //!
 //! [`spawn`] puts the queen's tasks into a domain. The modules, from what is remembered to who is told: `record` and
 //! `state` (what), `ledger` (journal first), `workers` and `audit` (what the peers still have to hear), `control`
-//! (what operators ask), `tree` (the files), `door` and `heart` (the two peers), `watch` (time and supervision).
+//! (what operators ask), `tree` (the files), `door` and `host` (the peers), `watch` (time and supervision).
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -16,7 +16,7 @@ mod audit;
 mod config;
 mod control;
 mod door;
-mod heart;
+mod host;
 mod ledger;
 mod peer;
 mod queen;
@@ -41,13 +41,16 @@ pub use config::Config;
 use crate::ledger::Ledger;
 use crate::queen::Queen;
 use crate::tree::Tree;
+use crate::workers::Peer;
 
 /// The link on which NineDoor forwards requests; the queen is its server.
 pub const DOOR_SERVER_LINK: &str = "ninedoor-queen";
 /// The link on which the queen is NineDoor's client.
 pub const DOOR_CLIENT_LINK: &str = "queen-ninedoor";
-/// The link on which the queen is the worker domain's client.
+/// The link on which the queen is the client of the domain of heartbeat workers.
 pub const HEART_LINK: &str = "queen-worker-heart";
+/// The link on which the queen is the client of the domain of GPU workers.
+pub const GPU_LINK: &str = "queen-worker-gpu";
 /// The region of the queen's journal.
 pub const JOURNAL_REGION: &str = "journal";
 
@@ -63,7 +66,7 @@ pub enum StartError {
     },
     /// The journal would not take the boot.
     Journal(JournalError),
-    /// The domain has no room for her five tasks.
+    /// The domain has no room for her six tasks.
     Tasks(SpawnError),
 }
 
@@ -117,8 +120,10 @@ pub fn spawn(ctx: &Context, config: Config) -> Result<Recovery, StartError> {
     if let Some(link) = ctx.link(DOOR_CLIENT_LINK) {
         ctx.spawn(door::run(queen.clone(), link))?;
     }
-    if let Some(link) = ctx.link(HEART_LINK) {
-        ctx.spawn(heart::run(queen.clone(), link))?;
+    for (name, host) in [(HEART_LINK, Peer::Heart), (GPU_LINK, Peer::Gpu)] {
+        if let Some(link) = ctx.link(name) {
+            ctx.spawn(host::run(queen.clone(), link, host))?;
+        }
     }
     if let Some(page) = ctx.supervision() {
         ctx.spawn(watch::escalations(queen.clone(), page))?;

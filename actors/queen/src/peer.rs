@@ -16,7 +16,7 @@ use protocol::worker::{DoorRequest, EndReason, RecordError, Start, WorkerRequest
 
 use crate::ledger::CommitError;
 use crate::queen::Queen;
-use crate::record::Spec;
+use crate::record::{Kind, Spec};
 use crate::workers::{Peer, Step, id_of};
 
 /// Why a session with a peer ended.
@@ -73,7 +73,7 @@ pub(crate) async fn take<C: Transport>(
     Ok(())
 }
 
-/// Tells NineDoor or the worker domain to let go of a worker that this queen does not know.
+/// Tells NineDoor or a worker domain to let go of a worker that this queen does not know.
 pub(crate) async fn disown<C: Transport>(
     client: &Client<C>,
     ctl: &Fid,
@@ -158,7 +158,7 @@ fn render<'b>(
         Step::Make(number) => match (peer, queen.look(|ledger| ledger.state.workers.spec(number))) {
             (_, None) => Ok(None),
             (Peer::Door, Some(_)) => Ok(Some(DoorRequest::Create { id: &id_of(number) }.render(buffer)?)),
-            (Peer::Heart, Some(spec)) => Ok(Some(start(queen, &spec, buffer)?)),
+            (Peer::Heart | Peer::Gpu, Some(spec)) => Ok(Some(start(queen, &spec, buffer)?)),
         },
     }
 }
@@ -166,29 +166,44 @@ fn render<'b>(
 fn unmake<'b>(peer: Peer, id: &str, buffer: &'b mut [u8]) -> Result<&'b str, RecordError> {
     match peer {
         Peer::Door => DoorRequest::End { id }.render(buffer),
-        Peer::Heart => WorkerRequest::Stop { id }.render(buffer),
+        Peer::Heart | Peer::Gpu => WorkerRequest::Stop { id }.render(buffer),
     }
 }
 
 /// The line that starts a worker, with a ticket of its own. The same worker always gets the same ticket.
 fn start<'b>(queen: &Queen, spec: &Spec, buffer: &'b mut [u8]) -> Result<&'b str, Unspeakable> {
     let id = id_of(spec.number);
+    let (role, key, ticks, gpu_id) = match &spec.kind {
+        Kind::Heartbeat { ticks } => (
+            Role::WorkerHeartbeat,
+            &queen.config.heartbeat_key,
+            Some(*ticks),
+            None,
+        ),
+        Kind::Gpu(grant) => (
+            Role::WorkerGpu,
+            &queen.config.gpu_key,
+            None,
+            Some(grant.gpu.as_str()),
+        ),
+    };
     let claims = Claims {
-        ticks: Some(spec.ticks),
-        ops: Some(spec.budget.ops),
-        ttl_s: Some(spec.budget.ttl_s),
+        ticks,
+        ops: spec.ops,
+        ttl_s: Some(spec.ttl_s),
         subject: Some(&id),
         issued_at_ms: spec.issued_ms,
-        ..Claims::new(Role::WorkerHeartbeat)
+        ..Claims::new(role)
     };
-    let ticket = mint(&claims, Version::V1, &queen.config.worker_key)?;
+    let ticket = mint(&claims, Version::V1, key)?;
     let request = WorkerRequest::Start(Start {
         id: &id,
         ticket: &ticket,
-        ticks: Some(spec.ticks),
-        ops: Some(spec.budget.ops),
+        ticks,
+        ops: spec.ops,
         period_ms: queen.config.tick.as_millis().clamp(1, u32::MAX.into()) as u32,
         expires_unix_ms: Some(spec.expires_ms()),
+        gpu_id,
     });
     Ok(request.render(buffer)?)
 }

@@ -120,11 +120,11 @@ impl Queen {
         self.commit(Some(Change::Gone { number }), Some(&text)).map(drop)
     }
 
-    /// A worker has ended by itself.
-    pub(crate) fn ended(&self, number: u64, reason: EndReason) -> Result<(), CommitError> {
-        if self.change(|ledger| ledger.state.workers.ended(number, reason)) {
+    /// A worker of that domain has ended by itself.
+    pub(crate) fn ended(&self, host: Peer, number: u64, reason: EndReason) -> Result<(), CommitError> {
+        if self.change(|ledger| ledger.state.workers.ended(host, number, reason)) {
             self.revoke(number, reason)?;
-            self.change(|ledger| ledger.state.workers.done(Peer::Heart, Step::Unmake(number)));
+            self.change(|ledger| ledger.state.workers.done(host, Step::Unmake(number)));
         }
         Ok(())
     }

@@ -186,7 +186,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::record::Spec;
+    use crate::record::{GpuId, Grant, Kind, Spec};
 
     /// What of a state has to survive.
     type Essence = (
@@ -220,8 +220,19 @@ mod tests {
     fn spec(number: u64) -> Spec {
         Spec {
             number,
-            ticks: 3,
-            budget: Budget { ttl_s: 60, ops: 9 },
+            kind: if number.is_multiple_of(2) {
+                Kind::Heartbeat { ticks: 3 }
+            } else {
+                Kind::Gpu(Grant {
+                    gpu: GpuId::new("GPU-0").unwrap(),
+                    mem_mb: 1024,
+                    streams: 1,
+                    ttl_s: 60,
+                    priority: 2,
+                })
+            },
+            ttl_s: 60,
+            ops: number.is_multiple_of(3).then_some(9),
             issued_ms: 1_000 * number,
         }
     }

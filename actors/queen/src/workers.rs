@@ -1,6 +1,6 @@
 //! The table of workers: what is wanted of each, what its peers have.
 //!
-//! Answers for the order of steps that bring NineDoor (files) and the worker domain (the running actor) to what is
+//! Answers for the order of steps that bring NineDoor (files) and the worker domains (the running actor) to what is
 //! wanted, whatever either of them forgot or still has from an earlier life. Every step is idempotent, so that a
 //! peer that came back is simply told again.
 //!
@@ -15,7 +15,7 @@ use core::fmt::Write as _;
 use protocol::refusal::Refusal;
 use protocol::worker::EndReason;
 
-use crate::record::Spec;
+use crate::record::{Kind, Spec};
 
 /// A worker's id as text: `worker-` and the digits of a `u64`.
 pub(crate) type WorkerId = heapless::String<27>;
@@ -56,13 +56,30 @@ enum Known {
     Absent,
 }
 
-/// The two that have a part of each worker.
+/// Those that have a part of workers: of each worker NineDoor, and the domain that runs workers of its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
     /// NineDoor: the worker's files.
     Door,
-    /// The worker domain: the worker itself.
+    /// The domain of heartbeat workers.
     Heart,
+    /// The domain of GPU workers.
+    Gpu,
+}
+
+impl Peer {
+    /// Every peer.
+    const ALL: [Peer; 3] = [Peer::Door, Peer::Heart, Peer::Gpu];
+}
+
+impl Spec {
+    /// The domain that runs the worker.
+    pub(crate) fn host(&self) -> Peer {
+        match self.kind {
+            Kind::Heartbeat { .. } => Peer::Heart,
+            Kind::Gpu(_) => Peer::Gpu,
+        }
+    }
 }
 
 /// What to tell a peer next.
@@ -80,7 +97,7 @@ pub(crate) struct Worker {
     pub(crate) spec: Spec,
     pub(crate) phase: Phase,
     door: Known,
-    heart: Known,
+    host: Known,
     /// Why a peer would not make it, while it is being made.
     refused: Option<Refusal>,
     /// It ended by itself before it was acknowledged.
@@ -88,10 +105,22 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    fn known(&mut self, peer: Peer) -> &mut Known {
+    /// Whether the peer has a part of it.
+    fn concerns(&self, peer: Peer) -> bool {
+        peer == Peer::Door || peer == self.spec.host()
+    }
+
+    fn known(&self, peer: Peer) -> Known {
         match peer {
-            Peer::Door => &mut self.door,
-            Peer::Heart => &mut self.heart,
+            Peer::Door => self.door,
+            Peer::Heart | Peer::Gpu => self.host,
+        }
+    }
+
+    fn set_known(&mut self, peer: Peer, known: Known) {
+        match peer {
+            Peer::Door => self.door = known,
+            Peer::Heart | Peer::Gpu => self.host = known,
         }
     }
 
@@ -118,20 +147,18 @@ pub(crate) enum Making {
 pub(crate) struct Workers {
     table: Vec<Worker>,
     max_live: usize,
-    /// The peer is connected, so that it can be told.
-    door_up: bool,
-    heart_up: bool,
+    /// Whether each peer is connected, so that it can be told.
+    up: [bool; Peer::ALL.len()],
 }
 
 impl Workers {
     /// An empty table for that many live workers. Twice as many places, since one that is being removed keeps its
-    /// place until both peers have removed it; all memory is taken here.
+    /// place until its peers have removed it; all memory is taken here.
     pub(crate) fn new(max_live: usize) -> Workers {
         Workers {
             table: Vec::with_capacity(2 * max_live),
             max_live,
-            door_up: false,
-            heart_up: false,
+            up: [false; Peer::ALL.len()],
         }
     }
 
@@ -162,6 +189,12 @@ impl Workers {
         self.wanted().any(|worker| worker.spec.number == number)
     }
 
+    /// Whether the worker is being made or alive, and the peer is to have a part of it.
+    pub(crate) fn is_wanted_at(&self, peer: Peer, number: u64) -> bool {
+        self.wanted()
+            .any(|worker| worker.spec.number == number && worker.concerns(peer))
+    }
+
     /// The worker's limits, while it is in the table.
     pub(crate) fn spec(&self, number: u64) -> Option<Spec> {
         self.table
@@ -190,7 +223,7 @@ impl Workers {
             spec,
             phase: Phase::Spawning,
             door: Known::Unknown,
-            heart: Known::Unknown,
+            host: Known::Unknown,
             refused: None,
             early_end: None,
         });
@@ -209,15 +242,17 @@ impl Workers {
     }
 
     pub(crate) fn set_gone(&mut self, number: u64) -> bool {
-        let (door_up, heart_up) = (self.door_up, self.heart_up);
+        let up = self.up;
         let wanted = |worker: &&mut Worker| worker.spec.number == number && worker.is_wanted();
         let Some(worker) = self.table.iter_mut().find(wanted) else {
             return false;
         };
         worker.phase = Phase::Gone;
         // A peer that is away is asked what it has when it comes back.
-        for (up, peer) in [(door_up, Peer::Door), (heart_up, Peer::Heart)] {
-            *worker.known(peer) = if up { Known::Unknown } else { Known::Absent };
+        for (up, peer) in up.into_iter().zip(Peer::ALL) {
+            if worker.concerns(peer) {
+                worker.set_known(peer, if up { Known::Unknown } else { Known::Absent });
+            }
         }
         self.sweep();
         true
@@ -227,28 +262,29 @@ impl Workers {
 
     /// The peer is connected: from now on what is given up is taken back from it. It is asked next what it has.
     pub(crate) fn peer_up(&mut self, peer: Peer) {
-        *self.up(peer) = true;
+        self.set_up(peer, true);
     }
 
     /// The peer is gone, and with it what was known of it.
     pub(crate) fn peer_down(&mut self, peer: Peer) {
-        *self.up(peer) = false;
-        for worker in &mut self.table {
-            *worker.known(peer) = if worker.is_wanted() {
+        self.set_up(peer, false);
+        for worker in self.table.iter_mut().filter(|worker| worker.concerns(peer)) {
+            let known = if worker.is_wanted() {
                 Known::Unknown
             } else {
                 Known::Absent
             };
+            worker.set_known(peer, known);
         }
         self.sweep();
     }
 
     /// What to tell the peer next: removals first, since they make room; a worker is started only once it has files.
     pub(crate) fn step(&self, peer: Peer) -> Option<Step> {
-        let unmake = |worker: &&Worker| !worker.is_wanted() && self.differs(worker, peer);
+        let unmake = |worker: &&Worker| !worker.is_wanted() && differs(worker, peer);
         let make = |worker: &&Worker| {
             let ready = peer == Peer::Door || worker.door == Known::Present;
-            worker.is_wanted() && worker.refused.is_none() && ready && self.differs(worker, peer)
+            worker.is_wanted() && worker.refused.is_none() && ready && differs(worker, peer)
         };
         let number = |worker: &Worker| worker.spec.number;
         let first = self
@@ -264,19 +300,6 @@ impl Workers {
         })
     }
 
-    fn differs(&self, worker: &Worker, peer: Peer) -> bool {
-        let known = match peer {
-            Peer::Door => worker.door,
-            Peer::Heart => worker.heart,
-        };
-        known
-            != if worker.is_wanted() {
-                Known::Present
-            } else {
-                Known::Absent
-            }
-    }
-
     /// The peer has done the step. What was wanted may have changed meanwhile; then the next step undoes it.
     pub(crate) fn done(&mut self, peer: Peer, step: Step) {
         let (number, known) = match step {
@@ -284,24 +307,26 @@ impl Workers {
             Step::Unmake(number) => (number, Known::Absent),
         };
         if let Some(worker) = self.table.iter_mut().find(|worker| worker.spec.number == number) {
-            *worker.known(peer) = known;
+            worker.set_known(peer, known);
         }
         self.sweep();
     }
 
-    /// The worker has ended by itself. `true`: it was acknowledged, so that it is to be given up now; one that is
-    /// still being made has been made first.
-    pub(crate) fn ended(&mut self, number: u64, reason: EndReason) -> bool {
-        let Some(worker) = self.table.iter_mut().find(|worker| worker.spec.number == number) else {
+    /// The worker has ended by itself, as its domain says. `true`: it was acknowledged, so that it is to be given up
+    /// now; one that is still being made has been made first. What a domain says of another's workers counts for
+    /// nothing.
+    pub(crate) fn ended(&mut self, host: Peer, number: u64, reason: EndReason) -> bool {
+        let ours = |worker: &&mut Worker| worker.spec.number == number && worker.spec.host() == host;
+        let Some(worker) = self.table.iter_mut().find(ours) else {
             return false;
         };
         match worker.phase {
             Phase::Spawning => {
-                worker.heart = Known::Present;
+                worker.host = Known::Present;
                 worker.early_end = Some(reason);
             }
             Phase::Alive => return true,
-            Phase::Gone => worker.heart = Known::Absent,
+            Phase::Gone => worker.host = Known::Absent,
         }
         self.sweep();
         false
@@ -343,28 +368,37 @@ impl Workers {
             }) => Making::Refused(Refusal::TicketRejected),
             Some(Worker {
                 door: Known::Present,
-                heart: Known::Present,
+                host: Known::Present,
                 ..
             }) => Making::Done,
             Some(_) => Making::Pending,
         }
     }
 
-    /// Whether neither peer has the worker any more, as far as they are there to be asked.
+    /// Whether none of its peers has the worker any more, as far as they are there to be asked.
     pub(crate) fn is_removed(&self, number: u64) -> bool {
         self.spec(number).is_none()
     }
 
-    fn up(&mut self, peer: Peer) -> &mut bool {
-        match peer {
-            Peer::Door => &mut self.door_up,
-            Peer::Heart => &mut self.heart_up,
+    fn set_up(&mut self, peer: Peer, is_up: bool) {
+        for (up, of) in self.up.iter_mut().zip(Peer::ALL) {
+            *up = if of == peer { is_up } else { *up };
         }
     }
 
     fn sweep(&mut self) {
         self.table.retain(|worker| {
-            worker.is_wanted() || (worker.door, worker.heart) != (Known::Absent, Known::Absent)
+            worker.is_wanted() || (worker.door, worker.host) != (Known::Absent, Known::Absent)
         });
     }
+}
+
+/// Whether the peer has to be told of the worker.
+fn differs(worker: &Worker, peer: Peer) -> bool {
+    let wanted = if worker.is_wanted() {
+        Known::Present
+    } else {
+        Known::Absent
+    };
+    worker.concerns(peer) && worker.known(peer) != wanted
 }

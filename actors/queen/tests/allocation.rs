@@ -57,7 +57,7 @@ fn spawning_ticking_killing_and_refusing_allocate_nothing() {
     let key = || Key::from_secret("a secret of this test");
     let config = queen::Config {
         tick: Duration::from_millis(1),
-        ..queen::Config::new(key())
+        ..queen::Config::new(key(), key())
     };
     let journal_bytes = config.journal_bytes();
     let door = ninedoor::Config {

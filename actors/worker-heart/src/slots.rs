@@ -202,6 +202,7 @@ mod tests {
             ops: None,
             period_ms: 10,
             expires_unix_ms: None,
+            gpu_id: None,
         }
     }
 

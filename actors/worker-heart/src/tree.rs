@@ -99,6 +99,7 @@ impl Tree {
             Ok(Some(Stage::Attached | Stage::Ended(EndReason::Ticks | EndReason::Ops))) => Ok(()),
             Ok(Some(Stage::Ended(EndReason::Expired))) => Err(Refusal::TicketExpired),
             Ok(Some(Stage::Ended(EndReason::Refused))) => Err(Refusal::TicketRejected),
+            Ok(Some(Stage::Ended(EndReason::Released))) => Err(Refusal::OwnerDown),
             // It was stopped in the meantime.
             Ok(Some(Stage::Starting | Stage::Stopping) | None) => Err(Refusal::OwnerDown),
             Err(_) => {

@@ -174,6 +174,7 @@ impl House {
             ops: None,
             period_ms: 10,
             expires_unix_ms: limits.expires_unix_ms,
+            gpu_id: None,
         };
         let line = WorkerRequest::Start(start)
             .render(&mut buffer)

@@ -110,7 +110,9 @@ pub struct DoorLimits {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queen {
     /// Ticket secret of heartbeat workers.
-    pub worker_secret: String,
+    pub heartbeat_secret: String,
+    /// Ticket secret of GPU workers.
+    pub gpu_secret: String,
     /// Live workers at once.
     pub workers: u32,
     /// Milliseconds between two ticks.

@@ -24,7 +24,10 @@ fn init() -> Host {
 }
 
 fn config(told: &Queen) -> queen::Config {
-    let mut config = queen::Config::new(Key::from_secret(&told.worker_secret));
+    let mut config = queen::Config::new(
+        Key::from_secret(&told.heartbeat_secret),
+        Key::from_secret(&told.gpu_secret),
+    );
     config.max_live_workers = told.workers as usize;
     config.tick = Duration::from_millis(told.tick_ms);
     config.default_ttl_s = told.default_ttl_s;

@@ -5,22 +5,38 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::record::Budget;
+use crate::record::{GpuId, Grant};
 
+/// The peers of a heartbeat worker.
 const BOTH: [Peer; 2] = [Peer::Door, Peer::Heart];
 
 fn spec(number: u64) -> Spec {
     Spec {
         number,
-        ticks: 1,
-        budget: Budget { ttl_s: 1, ops: 1 },
+        kind: Kind::Heartbeat { ticks: 1 },
+        ttl_s: 1,
+        ops: Some(1),
         issued_ms: 0,
+    }
+}
+
+fn gpu_spec(number: u64) -> Spec {
+    let grant = Grant {
+        gpu: GpuId::new("GPU-0").unwrap(),
+        mem_mb: 1024,
+        streams: 1,
+        ttl_s: 1,
+        priority: 0,
+    };
+    Spec {
+        kind: Kind::Gpu(grant),
+        ..spec(number)
     }
 }
 
 fn connected() -> Workers {
     let mut workers = Workers::new(4);
-    for peer in BOTH {
+    for peer in Peer::ALL {
         workers.peer_up(peer);
     }
     workers
@@ -126,17 +142,43 @@ fn a_worker_may_end_before_it_is_acknowledged() {
     let mut workers = connected();
     workers.add(spec(1));
     workers.done(Peer::Door, Step::Make(1));
-    assert!(!workers.ended(1, EndReason::Ticks));
+    assert!(!workers.ended(Peer::Heart, 1, EndReason::Ticks));
     assert_eq!(
         (workers.making(1), workers.early_end(1)),
         (Making::Done, Some(EndReason::Ticks))
     );
     workers.set_alive(1);
-    assert!(workers.ended(1, EndReason::Ticks));
-    assert!(!workers.ended(9, EndReason::Ticks), "a worker nobody knows");
+    assert!(workers.ended(Peer::Heart, 1, EndReason::Ticks));
+    assert!(
+        !workers.ended(Peer::Heart, 9, EndReason::Ticks),
+        "a worker nobody knows"
+    );
     workers.add(spec(2));
-    workers.ended(2, EndReason::Refused);
+    workers.ended(Peer::Heart, 2, EndReason::Refused);
     assert_eq!(workers.making(2), Making::Refused(Refusal::TicketRejected));
+}
+
+#[test]
+fn a_worker_concerns_the_domain_of_its_kind_alone() {
+    let mut workers = connected();
+    workers.add(gpu_spec(1));
+    workers.done(Peer::Door, Step::Make(1));
+    assert_eq!(
+        (workers.step(Peer::Heart), workers.step(Peer::Gpu)),
+        (None, Some(Step::Make(1)))
+    );
+    workers.peer_down(Peer::Heart);
+    workers.done(Peer::Gpu, Step::Make(1));
+    assert_eq!(workers.making(1), Making::Done);
+    workers.set_alive(1);
+    assert!(!workers.ended(Peer::Heart, 1, EndReason::Ops), "it is not theirs");
+    assert!(workers.ended(Peer::Gpu, 1, EndReason::Ops));
+    assert!(workers.is_wanted_at(Peer::Gpu, 1) && !workers.is_wanted_at(Peer::Heart, 1));
+    workers.set_gone(1);
+    assert_eq!(workers.step(Peer::Heart), None);
+    workers.done(Peer::Door, Step::Unmake(1));
+    workers.done(Peer::Gpu, Step::Unmake(1));
+    assert!(workers.is_removed(1));
 }
 
 #[test]
@@ -169,18 +211,18 @@ fn events() -> impl Strategy<Value = Event> {
     prop_oneof![
         3 => Just(Event::Add),
         2 => (1..20u64).prop_map(Event::Gone),
-        6 => (0..2usize).prop_map(Event::Step),
-        1 => (0..2usize, any::<bool>()).prop_map(|(peer, forgets)| Event::Back(peer, forgets)),
+        6 => (0..3usize).prop_map(Event::Step),
+        1 => (0..3usize, any::<bool>()).prop_map(|(peer, forgets)| Event::Back(peer, forgets)),
         1 => (1..20u64).prop_map(Event::Ended),
     ]
 }
 
-/// Two peers that do as they are told.
+/// Three peers that do as they are told. Workers of even numbers are GPU workers.
 struct World {
     workers: Workers,
-    have: [BTreeSet<u64>; 2],
+    have: [BTreeSet<u64>; 3],
     /// The peer has come back and has not told yet what it has.
-    silent: [bool; 2],
+    silent: [bool; 3],
 }
 
 impl World {
@@ -188,39 +230,39 @@ impl World {
     /// steps.
     fn step(&mut self, peer: usize) -> bool {
         if std::mem::take(&mut self.silent[peer]) {
-            self.have[peer].retain(|number| self.workers.is_wanted(*number));
+            self.have[peer].retain(|number| self.workers.is_wanted_at(Peer::ALL[peer], *number));
             return true;
         }
-        let Some(step) = self.workers.step(BOTH[peer]) else {
+        let Some(step) = self.workers.step(Peer::ALL[peer]) else {
             return false;
         };
         match step {
             Step::Make(number) => self.have[peer].insert(number),
             Step::Unmake(number) => self.have[peer].remove(&number),
         };
-        self.workers.done(BOTH[peer], step);
+        self.workers.done(Peer::ALL[peer], step);
         true
     }
 
     fn back(&mut self, peer: usize, forgets: bool) {
-        self.workers.peer_down(BOTH[peer]);
+        self.workers.peer_down(Peer::ALL[peer]);
         if forgets {
             self.have[peer].clear();
         }
-        self.workers.peer_up(BOTH[peer]);
+        self.workers.peer_up(Peer::ALL[peer]);
         self.silent[peer] = true;
     }
 }
 
 proptest! {
     #[test]
-    fn whatever_happens_both_peers_end_up_with_what_is_wanted(events in prop::collection::vec(events(), 0..80)) {
-        let mut world = World { workers: connected(), have: Default::default(), silent: [false; 2] };
-        let mut next = 1;
+    fn whatever_happens_all_peers_end_up_with_what_is_wanted(events in prop::collection::vec(events(), 0..80)) {
+        let mut world = World { workers: connected(), have: Default::default(), silent: [false; 3] };
+        let mut next = 1_u64;
         for event in events {
             match event {
                 Event::Add if world.workers.room().is_ok() => {
-                    world.workers.add(spec(next));
+                    world.workers.add(if next.is_multiple_of(2) { gpu_spec(next) } else { spec(next) });
                     world.workers.set_alive(next);
                     next += 1;
                 }
@@ -233,19 +275,21 @@ proptest! {
                 }
                 Event::Back(peer, forgets) => world.back(peer, forgets),
                 Event::Ended(number) => {
-                    let ran = world.have[1].remove(&number);
-                    if ran && world.workers.ended(number, EndReason::Ticks) {
+                    let at = if number.is_multiple_of(2) { 2 } else { 1 };
+                    let ran = world.have[at].remove(&number);
+                    if ran && world.workers.ended(Peer::ALL[at], number, EndReason::Ticks) {
                         world.workers.set_gone(number);
-                        world.workers.done(Peer::Heart, Step::Unmake(number));
+                        world.workers.done(Peer::ALL[at], Step::Unmake(number));
                     }
                 }
             }
-            prop_assert!(world.have[1].iter().all(|number| *number < next));
+            prop_assert!(world.have.iter().flatten().all(|number| *number < next));
         }
-        while world.step(0) || world.step(1) {}
-        let wanted: BTreeSet<u64> = world.workers.wanted().map(|worker| worker.spec.number).collect();
-        prop_assert_eq!(&world.have[0], &wanted);
-        prop_assert_eq!(&world.have[1], &wanted);
-        prop_assert_eq!(world.workers.table.len(), wanted.len());
+        while world.step(0) || world.step(1) || world.step(2) {}
+        for (have, peer) in world.have.iter().zip(Peer::ALL) {
+            let wanted = world.workers.wanted().filter(|worker| worker.concerns(peer));
+            prop_assert_eq!(have, &wanted.map(|worker| worker.spec.number).collect::<BTreeSet<u64>>());
+        }
+        prop_assert_eq!(world.workers.table.len(), world.workers.live());
     }
 }

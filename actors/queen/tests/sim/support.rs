@@ -71,7 +71,7 @@ impl Hive {
         let key = || Key::from_secret("a secret of this test");
         let config = queen::Config {
             tick: options.tick,
-            ..queen::Config::new(key())
+            ..queen::Config::new(key(), key())
         };
         let journal_bytes = config.journal_bytes();
         let mut door_config = ninedoor::Config {
