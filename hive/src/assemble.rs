@@ -93,18 +93,14 @@ fn guest_ninep(manifest: &Manifest) -> Option<console_tcp::Ninep> {
 }
 
 fn spec(manifest: &Manifest, domain: &Domain, build: Build, tasks: usize) -> DomainSpec {
-    let journal = RegionSpec {
-        name: "journal".to_owned(),
-        bytes: domain.journal_bytes,
+    let region = |(name, bytes): (&str, usize)| RegionSpec {
+        name: name.to_owned(),
+        bytes,
     };
     DomainSpec {
         name: domain.name.clone(),
         thread: domain.thread.clone(),
-        regions: if domain.journal_bytes > 0 {
-            vec![journal]
-        } else {
-            vec![]
-        },
+        regions: domain.kept().map(region).collect(),
         restart: RestartPolicy {
             intensity: manifest.supervision.intensity,
             window: Duration::from_secs(manifest.supervision.window_s),
@@ -228,6 +224,9 @@ fn queen(manifest: &Manifest, secrets: &Secrets) -> (Build, usize) {
     config.tick = Duration::from_millis(manifest.workers.tick_ms);
     config.default_ttl_s = manifest.workers.default_ttl_s;
     config.default_ops = manifest.workers.default_ops;
+    config.gpu.streams = manifest.gpu.streams;
+    config.gpu.bridge_timeout = Duration::from_millis(manifest.gpu.bridge_timeout_ms);
+    config.gpu.seeded = manifest.has_mocks();
     (
         build(move |ctx| queen::spawn(ctx, config.clone()).map(|_| ())),
         16,

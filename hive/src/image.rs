@@ -16,8 +16,8 @@ use protocol::role::Role;
 use crate::assemble::{
     CONSOLE_ADDRESS, CONSOLE_MAC, NET_ADDRESS, NET_MAC, PREFIX, TIMERS_PER_TASK, console_connections,
 };
-use crate::manifest::{Link, Manifest};
-use crate::microkit::{NetDomain, ProtectionDomain, System, link_channel, log_sources};
+use crate::manifest::{Domain, Link, Manifest};
+use crate::microkit::{NetDomain, ProtectionDomain, System, kept_region, link_channel, log_sources};
 use crate::secrets::Secrets;
 
 /// How long connections outlive a restart of the network driver, in milliseconds. It moves frames and keeps no
@@ -68,16 +68,14 @@ impl Builder<'_> {
         let name = domain.name.as_str();
         let domains = &self.manifest.domain;
         let (actor, tasks) = self.actor(name);
-        let journal = format!("{name}-journal");
-        let region = |address| hive_boot::Region {
-            name: "journal".to_owned(),
-            address,
-            bytes: self
-                .system
-                .regions
-                .iter()
-                .find(|region| region.name == journal)
-                .map_or(0, |region| region.bytes),
+        let told = domains.iter().find(|domain| domain.name == name);
+        let region = |(kept, _)| {
+            let region = kept_region(name, kept);
+            Some(hive_boot::Region {
+                name: kept.to_owned(),
+                address: domain.address(&region)?,
+                bytes: self.system.bytes_of(&region),
+            })
         };
         Boot {
             domains: domains.iter().map(|domain| domain.name.clone()).collect(),
@@ -93,7 +91,11 @@ impl Builder<'_> {
             clock: at("clock"),
             deadline: at(&format!("{name}-deadline")),
             links: self.links(name).map(|link| self.link(domain, link)).collect(),
-            regions: domain.address(&journal).map(region).into_iter().collect(),
+            regions: told
+                .into_iter()
+                .flat_map(Domain::kept)
+                .filter_map(region)
+                .collect(),
             limits: Limits {
                 tasks,
                 timers: tasks * TIMERS_PER_TASK as u32,
@@ -232,6 +234,9 @@ impl Builder<'_> {
             tick_ms: workers.tick_ms,
             default_ttl_s: workers.default_ttl_s,
             default_ops: workers.default_ops,
+            gpu_streams: self.manifest.gpu.streams,
+            bridge_timeout_ms: self.manifest.gpu.bridge_timeout_ms,
+            mocks: self.manifest.has_mocks(),
         }
     }
 

@@ -5,7 +5,7 @@
 //!
 //! Never opens a socket, never starts a domain, never holds a secret other than those written in the file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,6 +18,15 @@ pub const DEFAULT: &str = include_str!("../../hive.toml");
 
 /// The domains this build knows how to make, in the order of the request path.
 pub const KNOWN_DOMAINS: [&str; 5] = ["net", "console-tcp", "ninedoor", "queen", "worker-heart"];
+
+/// Name of the region that `journal_bytes` asks for.
+const JOURNAL: &str = "journal";
+/// Bytes of the longest name of a region.
+const REGION_NAME_BYTES: usize = 16;
+/// Bytes of a page: a region is whole pages on every host, so that its file and its memory have one size.
+const PAGE_BYTES: usize = 4096;
+/// Bytes of the largest region.
+const REGION_BYTES: usize = 64 << 20;
 
 /// A checked manifest.
 #[derive(Clone, Debug, Deserialize)]
@@ -44,6 +53,9 @@ pub struct Manifest {
     /// Heartbeat workers' defaults.
     #[serde(default)]
     pub workers: Workers,
+    /// GPUs and who publishes them.
+    #[serde(default)]
+    pub gpu: Gpu,
     /// The supervisor's policy.
     #[serde(default)]
     pub supervision: Supervision,
@@ -217,6 +229,25 @@ impl Default for Workers {
     }
 }
 
+/// GPUs and who publishes them.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gpu {
+    /// Streams of a GPU whose `info` states no `max_streams`; at least 1.
+    pub streams: u32,
+    /// Milliseconds after which a publisher that sends nothing loses its turn.
+    pub bridge_timeout_ms: u64,
+}
+
+impl Default for Gpu {
+    fn default() -> Self {
+        Self {
+            streams: 16,
+            bridge_timeout_ms: 10_000,
+        }
+    }
+}
+
 /// The supervisor's policy.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -252,6 +283,18 @@ pub struct Domain {
     /// Bytes of memory that survive a restart; 0: none.
     #[serde(default)]
     pub journal_bytes: usize,
+    /// Further memory that survives a restart: bytes by name.
+    #[serde(default)]
+    pub regions: BTreeMap<String, usize>,
+}
+
+impl Domain {
+    /// All memory that survives a restart: name and bytes, the journal first.
+    pub fn kept(&self) -> impl Iterator<Item = (&str, usize)> {
+        let journal = (self.journal_bytes > 0).then_some((JOURNAL, self.journal_bytes));
+        let others = self.regions.iter().map(|(name, bytes)| (name.as_str(), *bytes));
+        journal.into_iter().chain(others)
+    }
 }
 
 /// One link.
@@ -319,6 +362,11 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// Whether mock devices stand in for what nobody has published yet: in the profile `dev`.
+    pub fn has_mocks(&self) -> bool {
+        self.profile == "dev"
+    }
+
     fn check(&self) -> Result<(), String> {
         if self.schema != 1 {
             return Err(format!(
@@ -354,6 +402,8 @@ impl Manifest {
         within("limits.workers", self.limits.workers, 1..=8)?;
         within("limits.binds", self.limits.binds, 1..=8)?;
         within("workers.tick_ms", self.workers.tick_ms, 1..=3_600_000)?;
+        within("gpu.streams", self.gpu.streams, 1..=4096)?;
+        within("gpu.bridge_timeout_ms", self.gpu.bridge_timeout_ms, 100..=600_000)?;
         self.check_domains()?;
         self.check_links()?;
         self.check_mounts()
@@ -372,6 +422,7 @@ impl Manifest {
             if !seen.insert(domain.name.as_str()) {
                 return Err(format!("[[domain]] {:?} is named twice", domain.name));
             }
+            check_regions(domain)?;
         }
         for name in KNOWN_DOMAINS {
             if !seen.contains(name) {
@@ -427,6 +478,26 @@ impl Manifest {
     }
 }
 
+fn check_regions(domain: &Domain) -> Result<(), String> {
+    for (name, bytes) in &domain.regions {
+        let what = format!("[[domain]] {:?} regions.{name}", domain.name);
+        let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if name.is_empty() || name.len() > REGION_NAME_BYTES || !name.bytes().all(letters) {
+            return Err(format!(
+                "{what}: a region's name is 1 to {REGION_NAME_BYTES} lower-case letters, digits or `-`"
+            ));
+        }
+        if name == JOURNAL {
+            return Err(format!("{what}: the journal's size is journal_bytes"));
+        }
+        within(&what, *bytes, PAGE_BYTES..=REGION_BYTES)?;
+        if !bytes.is_multiple_of(PAGE_BYTES) {
+            return Err(format!("{what} = {bytes} is not a multiple of {PAGE_BYTES}"));
+        }
+    }
+    Ok(())
+}
+
 fn within<T: PartialOrd + fmt::Display>(
     what: &str,
     value: T,
@@ -451,6 +522,25 @@ mod tests {
         let manifest = Manifest::parse(DEFAULT).unwrap();
         assert_eq!(manifest.domain.len(), KNOWN_DOMAINS.len());
         assert_eq!(manifest.sha256.len(), 64);
+    }
+
+    #[test]
+    fn what_a_domain_keeps_is_its_journal_and_its_regions() {
+        let manifest = Manifest::parse(DEFAULT).unwrap();
+        let queen = manifest
+            .domain
+            .iter()
+            .find(|domain| domain.name == "queen")
+            .unwrap();
+        let kept: Vec<(&str, usize)> = queen.kept().collect();
+        assert_eq!(kept.first(), Some(&("journal", 65_536)));
+        assert!(kept.contains(&("gpu", 2_097_152)));
+        let net = manifest
+            .domain
+            .iter()
+            .find(|domain| domain.name == "net")
+            .unwrap();
+        assert_eq!(net.kept().count(), 0);
     }
 
     #[test]
@@ -491,6 +581,11 @@ mod tests {
                 "begins with \"ninedoor\"",
             ),
             ("prefix = \"/queen\"", "prefix = \"queen\"", "prefix"),
+            ("gpu = 2097152", "GPU = 2097152", "lower-case"),
+            ("gpu = 2097152", "journal = 2097152", "journal_bytes"),
+            ("gpu = 2097152", "gpu = 2097151", "multiple of 4096"),
+            ("gpu = 2097152", "gpu = 1024", "4096 to"),
+            ("bridge_timeout_ms = 10000", "bridge_timeout_ms = 1", "100 to"),
         ];
         for (from, to, expected) in cases {
             assert!(DEFAULT.contains(from), "{from:?} is gone from hive.toml");

@@ -249,9 +249,9 @@ impl System {
                 self,
             );
         }
-        if told.journal_bytes > 0 {
-            let journal = self.region(&format!("{name}-journal"), told.journal_bytes as u64);
-            domain.map(&journal, self, true);
+        for (kept, bytes) in told.kept() {
+            let region = self.region(&kept_region(name, kept), bytes as u64);
+            domain.map(&region, self, true);
         }
         if name == "net" && matches!(net, NetDomain::Probe(_)) {
             domain.program = "pd-probe.elf".to_owned();
@@ -510,6 +510,11 @@ impl End {
             signals: true,
         }
     }
+}
+
+/// The memory region of a domain's preserved memory of that name.
+pub fn kept_region(domain: &str, name: &str) -> String {
+    format!("{domain}-kept-{name}")
 }
 
 /// The domains that have a log, in the order of the serial domain's channels.

@@ -209,9 +209,10 @@ fn journals_heaps_and_blobs_are_private_and_pages_for_all_have_one_writer() {
     };
     for (name, own) in &read.domains {
         for region in own.writes.union(&own.reads) {
-            let private = ["-journal", "-heap", "-boot"]
+            let private = ["-heap", "-boot"]
                 .iter()
-                .find_map(|kind| region.strip_suffix(kind));
+                .find_map(|kind| region.strip_suffix(kind))
+                .or(region.split_once("-kept-").map(|(owner, _)| owner));
             if let Some(owner) = private {
                 assert_eq!(owner, name, "{region} is mapped by {name}");
             }

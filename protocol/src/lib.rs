@@ -13,6 +13,7 @@ pub mod chunk;
 pub mod command;
 pub mod control;
 pub mod frame;
+pub mod gpu;
 pub mod ingest;
 mod json;
 pub mod lifecycle;

@@ -8,6 +8,7 @@ use core::time::Duration;
 use protocol::ticket::Key;
 
 use crate::audit::LINE_BYTES;
+use crate::gpu::GpuConfig;
 
 /// The queen's configuration.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub struct Config {
     pub audit_timeout: Duration,
     /// Audit lines that may wait while NineDoor is away; operations are refused as `busy` when they run out.
     pub audit_lines: usize,
+    /// GPUs and who publishes them.
+    pub gpu: GpuConfig,
     /// Pause before a peer that refused or broke off is tried again.
     pub retry_pause: Duration,
 }
@@ -49,6 +52,7 @@ impl Config {
             operation_timeout: Duration::from_millis(1000),
             audit_timeout: Duration::from_millis(250),
             audit_lines: 64,
+            gpu: GpuConfig::default(),
             retry_pause: Duration::from_millis(100),
         }
     }

@@ -79,9 +79,20 @@ impl Ledger {
         if self.state.lifecycle.state == Lifecycle::Booting {
             only_journal(self.transition(Lifecycle::Online, "boot-complete", unix_ms))?;
         }
+        self.found("", recovery, unix_ms)
+    }
+
+    /// Says what opening a journal found, and degrades the node, if it did not verify. The queen's other journals than
+    /// this one are told apart by ` region=<name>`.
+    pub(crate) fn found(
+        &mut self,
+        which: &str,
+        recovery: Recovery,
+        unix_ms: u64,
+    ) -> Result<(), JournalError> {
         if recovery.is_corrupt() {
             let told = line(format_args!(
-                "journal actor=queen outcome={recovery} effect=started-empty"
+                "journal actor=queen{which} outcome={recovery} effect=started-empty"
             ));
             only_journal(self.commit(None, Some(&told)))?;
             only_journal(self.degrade("journal-corrupt", unix_ms))?;

@@ -4,7 +4,8 @@
 //!
 //! [`spawn`] puts the queen's tasks into a domain. The modules, from what is remembered to who is told: `record` and
 //! `state` (what), `ledger` (journal first), `workers` and `audit` (what the peers still have to hear), `control`
-//! (what operators ask), `tree` (the files), `door` and `host` (the peers), `watch` (time and supervision).
+//! (what operators ask), `tree` (the files, with `gpu` as a part of its own), `door` and `host` (the peers), `watch`
+//! (time and supervision).
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -16,6 +17,7 @@ mod audit;
 mod config;
 mod control;
 mod door;
+mod gpu;
 mod host;
 mod ledger;
 mod peer;
@@ -37,7 +39,9 @@ use runtime::link::Link;
 use runtime::region::Region;
 
 pub use config::Config;
+pub use gpu::GpuConfig;
 
+use crate::gpu::Gpus;
 use crate::ledger::Ledger;
 use crate::queen::Queen;
 use crate::tree::Tree;
@@ -53,18 +57,22 @@ pub const HEART_LINK: &str = "queen-worker-heart";
 pub const GPU_LINK: &str = "queen-worker-gpu";
 /// The region of the queen's journal.
 pub const JOURNAL_REGION: &str = "journal";
+/// The region of what hosts publish of GPUs, and of their lines.
+pub const GPU_REGION: &str = "gpu";
 
 /// Why the queen did not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartError {
     /// The region cannot hold all that the configuration lets her remember.
     Region {
+        /// Its name.
+        region: &'static str,
         /// Its size in bytes.
         bytes: usize,
-        /// [`Config::journal_bytes`].
+        /// [`Config::journal_bytes`] or [`GpuConfig::region_bytes`].
         needed: usize,
     },
-    /// The journal would not take the boot.
+    /// A journal would not take the boot.
     Journal(JournalError),
     /// The domain has no room for her six tasks.
     Tasks(SpawnError),
@@ -73,10 +81,14 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StartError::Region { bytes, needed } => {
+            StartError::Region {
+                region,
+                bytes,
+                needed,
+            } => {
                 write!(
                     f,
-                    "the queen's journal has {bytes} bytes; her limits need {needed}"
+                    "the queen's region {region} has {bytes} bytes; her limits need {needed}"
                 )
             }
             StartError::Journal(error) => error.fmt(f),
@@ -93,27 +105,23 @@ impl From<SpawnError> for StartError {
     }
 }
 
-/// Opens the journal, completes the boot, and spawns the queen's tasks. Links that the topology does not have are
-/// done without; without the region nothing outlives a restart.
+/// Opens the journals, completes the boot, and spawns the queen's tasks. Links that the topology does not have are
+/// done without; without the regions nothing outlives a restart.
 ///
 /// # Errors
 /// See [`StartError`].
 pub fn spawn(ctx: &Context, config: Config) -> Result<Recovery, StartError> {
-    let needed = config.journal_bytes();
-    let region = ctx
-        .region(JOURNAL_REGION)
-        .unwrap_or_else(|| Region::in_memory(needed));
-    if region.len() < needed {
-        return Err(StartError::Region {
-            bytes: region.len(),
-            needed,
-        });
-    }
-    let (mut ledger, recovery) = Ledger::open(region, config.max_live_workers, config.audit_lines);
+    let journal = region(ctx, JOURNAL_REGION, config.journal_bytes())?;
+    let (mut ledger, recovery) = Ledger::open(journal, config.max_live_workers, config.audit_lines);
     ledger
         .boot(recovery, ctx.unix_ms())
         .map_err(StartError::Journal)?;
-    let queen = Rc::new(Queen::new(ctx.clone(), config, ledger));
+    let published = region(ctx, GPU_REGION, GpuConfig::region_bytes())?;
+    let (gpus, found) = Gpus::open(published, &config.gpu).map_err(StartError::Journal)?;
+    ledger
+        .found(" region=gpu", found, ctx.unix_ms())
+        .map_err(StartError::Journal)?;
+    let queen = Rc::new(Queen::new(ctx.clone(), config, ledger, gpus));
     if let Some(link) = ctx.link(DOOR_SERVER_LINK) {
         ctx.spawn(serve(queen.clone(), link))?;
     }
@@ -132,12 +140,25 @@ pub fn spawn(ctx: &Context, config: Config) -> Result<Recovery, StartError> {
     Ok(recovery)
 }
 
+/// Preserved memory of at least that size.
+fn region(ctx: &Context, region: &'static str, needed: usize) -> Result<Region, StartError> {
+    let found = ctx.region(region).unwrap_or_else(|| Region::in_memory(needed));
+    if found.len() < needed {
+        return Err(StartError::Region {
+            region,
+            bytes: found.len(),
+            needed,
+        });
+    }
+    Ok(found)
+}
+
 async fn serve(queen: Rc<Queen>, link: Link) {
     let config = ServerConfig {
         msize: link.frame_bytes() as u32,
         ..ServerConfig::default()
     };
-    let server = Server::new(Tree::new(queen), config);
+    let server = Server::new(Tree::new(queen, config.fids), config);
     loop {
         let connection = link.connect().await;
         server.serve(&connection).await;

@@ -16,6 +16,7 @@ use runtime::bell::Bell;
 use runtime::counters::Refused;
 
 use crate::config::Config;
+use crate::gpu::Gpus;
 use crate::ledger::{CommitError, Ledger, line};
 use crate::record::{Budget, Change};
 use crate::workers::{Peer, Step, id_of};
@@ -28,15 +29,18 @@ pub(crate) struct Queen {
     pub(crate) ctx: Context,
     pub(crate) config: Config,
     ledger: RefCell<Ledger>,
+    /// What hosts published. Never held while a task waits.
+    pub(crate) gpus: RefCell<Gpus>,
     pub(crate) bell: Bell<WAITERS>,
 }
 
 impl Queen {
-    pub(crate) fn new(ctx: Context, config: Config, ledger: Ledger) -> Queen {
+    pub(crate) fn new(ctx: Context, config: Config, ledger: Ledger, gpus: Gpus) -> Queen {
         Queen {
             ctx,
             config,
             ledger: RefCell::new(ledger),
+            gpus: RefCell::new(gpus),
             bell: Bell::new(),
         }
     }

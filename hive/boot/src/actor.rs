@@ -121,6 +121,12 @@ pub struct Queen {
     pub default_ttl_s: u64,
     /// Operations of a worker by default.
     pub default_ops: u64,
+    /// Streams of a GPU whose info states none.
+    pub gpu_streams: u32,
+    /// Milliseconds after which a silent publisher loses its turn.
+    pub bridge_timeout_ms: u64,
+    /// Whether mock GPUs are there from the first boot on.
+    pub mocks: bool,
 }
 
 /// The probe's part.

@@ -32,5 +32,8 @@ fn config(told: &Queen) -> queen::Config {
     config.tick = Duration::from_millis(told.tick_ms);
     config.default_ttl_s = told.default_ttl_s;
     config.default_ops = told.default_ops;
+    config.gpu.streams = told.gpu_streams;
+    config.gpu.bridge_timeout = Duration::from_millis(told.bridge_timeout_ms);
+    config.gpu.seeded = told.mocks;
     config
 }

@@ -1,5 +1,6 @@
 //! The queen in the simulator: real NineDoor, real worker domain, an operator.
 
 mod chaos;
+mod gpu;
 mod hive;
 mod support;

@@ -40,6 +40,7 @@ pub struct Options {
     pub unix_ms: u64,
     /// The operator is the queen's client in NineDoor's place, which forwards nothing.
     pub direct: bool,
+    pub gpu: queen::GpuConfig,
 }
 
 impl Options {
@@ -52,6 +53,7 @@ impl Options {
             regions: Regions::default(),
             unix_ms: UNIX_MS,
             direct: false,
+            gpu: queen::GpuConfig::default(),
         }
     }
 }
@@ -71,6 +73,7 @@ impl Hive {
         let key = || Key::from_secret("a secret of this test");
         let config = queen::Config {
             tick: options.tick,
+            gpu: options.gpu.clone(),
             ..queen::Config::new(key(), key())
         };
         let journal_bytes = config.journal_bytes();
@@ -78,6 +81,10 @@ impl Hive {
             keys: vec![(Role::WorkerHeartbeat, key())],
             ..ninedoor::Config::default()
         };
+        door_config.mounts.push(ninedoor::Mount {
+            prefix: "/gpu".into(),
+            link: "ninedoor-queen".into(),
+        });
         if options.direct {
             door_config.mounts.clear();
             door_config.lifecycle = None;
@@ -106,7 +113,8 @@ impl Hive {
             DomainSpec::new("queen", move |ctx| {
                 queen::spawn(ctx, config.clone()).unwrap();
             })
-            .with_region("journal", journal_bytes),
+            .with_region("journal", journal_bytes)
+            .with_region("gpu", queen::GpuConfig::region_bytes()),
             DomainSpec::new("worker-heart", |ctx| {
                 worker_heart::spawn(ctx, Default::default()).unwrap()
             }),
