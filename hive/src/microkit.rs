@@ -528,6 +528,7 @@ fn heap_bytes(name: &str) -> u64 {
     match name {
         "console-tcp" => 4 * LARGE_PAGE,
         "ninedoor" => 4 * LARGE_PAGE,
+        "queen" => 2 * LARGE_PAGE,
         _ => LARGE_PAGE,
     }
 }
