@@ -45,10 +45,32 @@ pub enum B64Error {
 
 /// Writes the bytes of `digits` (without the prefix) into `out`.
 pub fn decode<'o>(digits: &str, out: &'o mut [u8]) -> Result<&'o [u8], B64Error> {
+    let mut len = 0;
+    for_each_group(digits, |bytes| {
+        out.get_mut(len..len + bytes.len())
+            .ok_or(B64Error::NoSpace)?
+            .copy_from_slice(bytes);
+        len += bytes.len();
+        Ok(())
+    })?;
+    Ok(out.get(..len).unwrap_or_default())
+}
+
+/// How many bytes `digits` (without the prefix) are; never `NoSpace`.
+pub fn decoded_len(digits: &str) -> Result<usize, B64Error> {
+    let mut len = 0;
+    for_each_group(digits, |bytes| {
+        len += bytes.len();
+        Ok(())
+    })?;
+    Ok(len)
+}
+
+/// Hands over the one to three bytes of each group of four digits.
+fn for_each_group(digits: &str, mut take: impl FnMut(&[u8]) -> Result<(), B64Error>) -> Result<(), B64Error> {
     let (groups, []) = digits.as_bytes().as_chunks::<4>() else {
         return Err(B64Error::Malformed);
     };
-    let mut len = 0;
     for (i, group) in groups.iter().enumerate() {
         let padding = group.iter().rev().take_while(|b| **b == b'=').count();
         if padding > 2 || (padding > 0 && i + 1 < groups.len()) {
@@ -56,11 +78,7 @@ pub fn decode<'o>(digits: &str, out: &'o mut [u8]) -> Result<&'o [u8], B64Error>
         }
         let mut word = 0u32;
         for digit in group.iter().take(4 - padding) {
-            let value = ALPHABET
-                .iter()
-                .position(|b| b == digit)
-                .ok_or(B64Error::Malformed)?;
-            word = word << 6 | value as u32;
+            word = word << 6 | u32::from(value(*digit).ok_or(B64Error::Malformed)?);
         }
         word <<= 6 * padding;
         let [_, bytes @ ..] = word.to_be_bytes();
@@ -68,12 +86,21 @@ pub fn decode<'o>(digits: &str, out: &'o mut [u8]) -> Result<&'o [u8], B64Error>
         if dropped.iter().any(|byte| *byte != 0) {
             return Err(B64Error::Malformed);
         }
-        out.get_mut(len..len + kept.len())
-            .ok_or(B64Error::NoSpace)?
-            .copy_from_slice(kept);
-        len += kept.len();
+        take(kept)?;
     }
-    Ok(out.get(..len).unwrap_or_default())
+    Ok(())
+}
+
+/// Where a digit stands in the alphabet.
+fn value(digit: u8) -> Option<u8> {
+    match digit {
+        b'A'..=b'Z' => Some(digit - b'A'),
+        b'a'..=b'z' => Some(digit - b'a' + 26),
+        b'0'..=b'9' => Some(digit - b'0' + 52),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => None,
+    }
 }
 
 impl fmt::Display for B64Error {
@@ -105,6 +132,7 @@ mod tests {
         ] {
             assert_eq!(Digits(bytes.as_bytes()).to_string(), digits);
             assert_eq!(decode(digits, &mut [0; 6]), Ok(bytes.as_bytes()));
+            assert_eq!(decoded_len(digits), Ok(bytes.len()));
         }
     }
 
@@ -114,8 +142,16 @@ mod tests {
             "Z", "Zg=", "Zg", "Zh==", "Zm9=", "Z===", "====", "Zg==Zg==", "Zm9-", "Zm 9",
         ] {
             assert_eq!(decode(digits, &mut [0; 6]), Err(B64Error::Malformed), "{digits}");
+            assert_eq!(decoded_len(digits), Err(B64Error::Malformed), "{digits}");
         }
         assert_eq!(decode("Zm9v", &mut [0; 2]), Err(B64Error::NoSpace));
+    }
+
+    #[test]
+    fn every_digit_has_its_place() {
+        for (i, digit) in ALPHABET.into_iter().enumerate() {
+            assert_eq!(value(digit).map(usize::from), Some(i));
+        }
     }
 
     #[test]
@@ -135,6 +171,7 @@ mod tests {
         #[test]
         fn arbitrary_digits_have_one_meaning(digits in "[A-Za-z0-9+/=]{0,16}") {
             if let Ok(bytes) = decode(&digits, &mut [0; 16]) {
+                prop_assert_eq!(decoded_len(&digits), Ok(bytes.len()));
                 prop_assert_eq!(Digits(bytes).to_string(), digits);
             }
         }

@@ -1,12 +1,20 @@
 //! GPUs on the wire: what a host says of them, and the lines in their files (WIRE 4.8, 5, 6.1).
 //!
-//! Answers for the ids and for the formats of `info` and `lease`. It never stores one.
+//! Answers for the ids, for the formats of `info` and `lease`, and for how a host publishes: the
+//! [snapshot](Records) and the [session](BridgeRequest) that carries it. It never stores one.
 
+mod bridge;
 mod info;
 mod lease;
+mod snapshot;
 
+pub use bridge::{BridgeError, BridgeRequest, BridgeStatus, Digest};
 pub use info::{GpuInfo, InfoError};
 pub use lease::{Lease, LeaseError, LeaseState};
+pub use snapshot::{
+    Encoded, MANIFEST_BYTES, Record, Records, SNAPSHOT_BYTES, SNAPSHOT_SCHEMA, SnapshotError,
+    TELEMETRY_SCHEMA_BYTES, Writer,
+};
 
 /// Bytes of a GPU's id (WIRE 5.3).
 pub const GPU_ID_BYTES: usize = 32;
