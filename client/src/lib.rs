@@ -18,6 +18,7 @@ mod request;
 mod session;
 pub mod state;
 mod target;
+pub mod telemetry;
 
 pub use error::{Error, Stage, TicketError};
 pub use options::{Options, Resend};
