@@ -67,7 +67,10 @@ struct Reference<'a> {
 pub async fn new_segment(session: &Session, device: &str, mime: &str) -> Result<String, Error> {
     let base = format!("{ROOT}/{device}");
     let made = session
-        .echo(&format!("{base}/ctl"), &to_line(&NewSegment { new: "segment", mime }))
+        .echo(
+            &format!("{base}/ctl"),
+            &to_line(&NewSegment { new: "segment", mime }),
+        )
         .await?;
     match made.field("seg_id") {
         Some(segment) => Ok(segment.to_owned()),
@@ -188,7 +191,11 @@ mod tests {
         };
         assert_eq!(to_line(&new), r#"{"new":"segment","mime":"text/plain"}"#);
         assert_eq!(records("", "text/plain").len(), 1);
-        assert_eq!(records("x", &"m".repeat(ECHO_BYTES)).len(), 1, "no room, no endless loop");
+        assert_eq!(
+            records("x", &"m".repeat(ECHO_BYTES)).len(),
+            1,
+            "no room, no endless loop"
+        );
     }
 
     #[test]

@@ -1,0 +1,2 @@
+//! stub replaced below
+fn main() {}
