@@ -8,6 +8,8 @@
 
 use std::io::{self, Read};
 
+use protocol::control::ControlError;
+use protocol::ingest::{PUSH_SCHEMA, RECORD_BYTES, Reference, SegmentRequest};
 use protocol::limits::ECHO_BYTES;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -25,9 +27,6 @@ pub const CHUNK_BYTES: u64 = 16 << 20;
 /// Bytes that one segment may refer to (CONTROL 5).
 pub const REFERENCE_BYTES: u64 = 1 << 30;
 
-const ENVELOPE: &str = "cohsh-telemetry-push/v1";
-const REFERENCE: &str = "coh-ref-c/v1";
-
 /// File name extensions that are text, and the type of what is in such a file.
 pub const TEXT_TYPES: [(&str, &str); 5] = [
     ("txt", "text/plain"),
@@ -36,13 +35,6 @@ pub const TEXT_TYPES: [(&str, &str); 5] = [
     ("ndjson", "application/x-ndjson"),
     ("csv", "text/csv"),
 ];
-
-/// A line of a device's `ctl`.
-#[derive(Serialize)]
-struct NewSegment<'a> {
-    new: &'a str,
-    mime: &'a str,
-}
 
 /// A line of a segment: a part of a text.
 #[derive(Serialize)]
@@ -53,25 +45,18 @@ struct Envelope<'a> {
     payload: &'a str,
 }
 
-/// A line of a segment: a part of a file that stays where it is.
-#[derive(Serialize)]
-struct Reference<'a> {
-    schema: &'a str,
-    seq: usize,
-    off: u64,
-    len: u64,
-    sha256: &'a str,
-}
-
 /// Makes a new segment for `device` and returns its id.
+///
+/// # Errors
+/// Those of the session, and [`Error::Control`] if `mime` cannot be the type of a segment.
 pub async fn new_segment(session: &Session, device: &str, mime: &str) -> Result<String, Error> {
     let base = format!("{ROOT}/{device}");
-    let made = session
-        .echo(
-            &format!("{base}/ctl"),
-            &to_line(&NewSegment { new: "segment", mime }),
-        )
-        .await?;
+    let mut line = [0; ECHO_BYTES];
+    let request = SegmentRequest { mime };
+    let line = request
+        .render(&mut line)
+        .ok_or(Error::Control(ControlError::Value))?;
+    let made = session.echo(&format!("{base}/ctl"), line).await?;
     match made.field("seg_id") {
         Some(segment) => Ok(segment.to_owned()),
         None => Ok(session
@@ -90,7 +75,7 @@ pub fn records(text: &str, mime: &str) -> Vec<String> {
         let seq = records.len() + 1;
         let record = |payload: &str| {
             to_line(&Envelope {
-                schema: ENVELOPE,
+                schema: PUSH_SCHEMA,
                 seq,
                 mime,
                 payload,
@@ -118,13 +103,11 @@ pub fn reference_records(mut file: impl Read) -> io::Result<Vec<String>> {
         if len == 0 {
             return Ok(records);
         }
-        records.push(to_line(&Reference {
-            schema: REFERENCE,
-            seq: records.len() + 1,
-            off,
-            len,
-            sha256: &token(&hash.finalize()),
-        }));
+        let sha256 = token(&hash.finalize());
+        let seq = records.len() as u64 + 1;
+        let mut line = [0; RECORD_BYTES];
+        let line = Reference::new(seq, off, len, &sha256).render(&mut line);
+        records.push(line.unwrap_or_default().to_owned());
         off += len;
     }
 }
@@ -185,11 +168,6 @@ mod tests {
         let expected =
             r#"{"schema":"cohsh-telemetry-push/v1","seq":1,"mime":"text/plain","payload":"a\nb\n"}"#;
         assert_eq!(records("a\nb\n", "text/plain"), [expected]);
-        let new = NewSegment {
-            new: "segment",
-            mime: "text/plain",
-        };
-        assert_eq!(to_line(&new), r#"{"new":"segment","mime":"text/plain"}"#);
         assert_eq!(records("", "text/plain").len(), 1);
         assert_eq!(
             records("x", &"m".repeat(ECHO_BYTES)).len(),

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use client::Session;
+use protocol::gpu::is_gpu_id;
 
 use crate::connection::Connection;
 use crate::disk::Disk;
@@ -114,9 +115,7 @@ async fn gpus(session: &Session) -> Result<String, Failure> {
     } else {
         "not published yet: gpu-bridge-host --publish"
     };
-    let gpus = names
-        .iter()
-        .filter(|name| !crate::gpu::OTHERS.contains(&name.as_str()));
+    let gpus = names.iter().filter(|name| is_gpu_id(name));
     Ok(format!("gpus={} models={models}", gpus.count()))
 }
 

@@ -114,7 +114,7 @@ mod tests {
         let said = Weights::parse(&file(&format!("{{{one},{one}}}"), 1)).unwrap_err();
         assert_eq!(
             said,
-            WeightsError::Header("\"a\" stands twice at line 1 column 55".into())
+            WeightsError::Header("\"a\" stands twice at line 1 column 105".into())
         );
         assert_eq!(Weights::parse(&file("{}", 0)), Err(WeightsError::NoTensor));
         for (length, why) in [

@@ -8,41 +8,34 @@ use std::time::Duration;
 
 use client::{Error, Session};
 use protocol::control::QueenRequest;
-use serde::{Deserialize, Serialize};
+use protocol::gpu::{self, LEASE_BYTES, LeaseState};
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::last_line;
 use crate::exit::Exit;
 use crate::report::Failure;
 
-/// Bytes of the file (WIRE 4.8).
-const MAX_FILE_BYTES: usize = 1024;
-const SCHEMA: &str = "gpu-lease/v1";
-/// The state of a lease in force.
-pub const ACTIVE: &str = "ACTIVE";
 /// How long a granted lease may take to appear.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
-    /// `gpu-lease/v1`
-    pub schema: String,
-    /// `ACTIVE` or `RELEASED`
-    pub state: String,
+    /// Whether it begins or ends.
+    pub state: LeaseState,
     /// The GPU.
     pub gpu_id: String,
     /// The worker that has it.
     pub worker_id: String,
     /// Memory in MiB.
-    pub mem_mb: u64,
+    pub mem_mb: u32,
     /// Streams.
-    pub streams: u64,
+    pub streams: u32,
     /// Seconds from its grant.
     pub ttl_s: u64,
     /// Its priority.
-    #[serde(default)]
-    pub priority: u64,
+    pub priority: u32,
 }
 
 /// Why a GPU's file has no lease in force.
@@ -54,10 +47,7 @@ pub enum LeaseError {
         gpu: String,
     },
     /// The last line is no lease.
-    Form {
-        /// What is wrong.
-        why: String,
-    },
+    Form(gpu::LeaseError),
     /// The last line is another GPU's.
     OtherGpu {
         /// The GPU.
@@ -79,12 +69,12 @@ impl fmt::Display for LeaseError {
                 f,
                 "no active lease for gpu {gpu}; take one with coh gpu lease --gpu {gpu}"
             ),
-            Self::Form { why } => write!(f, "the last lease is no {SCHEMA} line: {why}"),
+            Self::Form(why) => write!(f, "the last line of the lease file is no lease: {why}"),
             Self::OtherGpu { gpu, said } => {
                 write!(f, "lease gpu_id mismatch: expected {gpu} got {said}")
             }
             Self::TooLong { bytes } => {
-                write!(f, "the lease file has {bytes} bytes, at most {MAX_FILE_BYTES}")
+                write!(f, "the lease file has {bytes} bytes, at most {LEASE_BYTES}")
             }
         }
     }
@@ -106,13 +96,13 @@ pub async fn read(session: &Session, gpu: &str) -> Result<Vec<String>, Error> {
 /// The lease in force: the last line.
 pub fn in_force(lines: &[String], gpu: &str) -> Result<Lease, LeaseError> {
     let bytes = lines.iter().map(|line| line.len() + 1).sum();
-    if bytes > MAX_FILE_BYTES {
+    if bytes > LEASE_BYTES {
         return Err(LeaseError::TooLong { bytes });
     }
     let no_active = || LeaseError::NoActive { gpu: gpu.to_owned() };
     let line = last_line(lines).ok_or_else(no_active)?;
     let lease = Lease::parse(line)?;
-    if lease.state != ACTIVE {
+    if lease.state != LeaseState::Active {
         return Err(no_active());
     }
     if lease.gpu_id != gpu {
@@ -132,18 +122,40 @@ pub fn latest_of(lines: &[String], worker: &str) -> Option<Lease> {
 
 impl Lease {
     fn parse(line: &str) -> Result<Lease, LeaseError> {
-        let form = |why: String| LeaseError::Form { why };
-        let lease: Lease = serde_json::from_str(line.trim()).map_err(|why| form(why.to_string()))?;
-        if lease.schema != SCHEMA {
-            return Err(form(format!("schema is {:?}", lease.schema)));
-        }
-        if lease.worker_id.is_empty() {
-            return Err(form("worker_id must not be empty".to_owned()));
-        }
-        if lease.mem_mb == 0 || lease.streams == 0 || lease.ttl_s == 0 {
-            return Err(form("mem_mb, streams and ttl_s must be above 0".to_owned()));
-        }
-        Ok(lease)
+        let line = gpu::Lease::parse(line).map_err(LeaseError::Form)?;
+        Ok(Lease {
+            state: line.state,
+            gpu_id: line.gpu_id.to_owned(),
+            worker_id: line.worker_id.to_owned(),
+            mem_mb: line.mem_mb,
+            streams: line.streams,
+            ttl_s: line.ttl_s,
+            priority: line.priority,
+        })
+    }
+
+    /// As a value.
+    pub(super) fn json(&self) -> Value {
+        json!({
+            "state": self.state.label(), "gpu_id": self.gpu_id, "worker_id": self.worker_id, "mem_mb": self.mem_mb,
+            "streams": self.streams, "ttl_s": self.ttl_s, "priority": self.priority,
+        })
+    }
+}
+
+impl fmt::Display for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "lease gpu_id={} worker_id={} state={} mem_mb={} streams={} ttl_s={} priority={}",
+            self.gpu_id,
+            self.worker_id,
+            self.state.label(),
+            self.mem_mb,
+            self.streams,
+            self.ttl_s,
+            self.priority
+        )
     }
 }
 
@@ -170,7 +182,7 @@ pub(super) async fn grant(
         let lines = read(session, gpu).await?;
         let leases = lines.iter().rev().filter_map(|line| Lease::parse(line).ok());
         let new = leases
-            .filter(|lease| lease.gpu_id == gpu && lease.state == ACTIVE && is_wanted(lease))
+            .filter(|lease| lease.gpu_id == gpu && lease.state == LeaseState::Active && is_wanted(lease))
             .find(|lease| latest_of(&before, &lease.worker_id).is_none());
         match new {
             Some(lease) => return Ok(lease),
@@ -207,13 +219,10 @@ mod tests {
             (String::new(), "no active lease for gpu GPU-0"),
             (line("RELEASED", "GPU-0", "worker-2"), "no active lease"),
             (line("ACTIVE", "GPU-1", "worker-2"), "expected GPU-0 got GPU-1"),
-            (line("ACTIVE", "GPU-0", ""), "worker_id must not be empty"),
-            (active.replace("1024", "0"), "above 0"),
-            (active.replace("\"streams\":1", "\"streams\":0"), "above 0"),
-            (active.replace("60", "0"), "above 0"),
-            (active.replace("/v1", "/v2"), "schema is"),
-            (active.replace("1024", "-1"), "invalid value"),
-            ("ACTIVE".to_owned(), "expected value"),
+            (line("ACTIVE", "GPU-0", ""), "numbers above 0"),
+            (active.replace("1024", "0"), "numbers above 0"),
+            (active.replace("/v1", "/v2"), "not a gpu-lease/v1 line"),
+            ("ACTIVE".to_owned(), "not a gpu-lease/v1 line"),
         ] {
             let said = in_force(&[last], "GPU-0").unwrap_err().to_string();
             assert!(said.contains(why), "{said}");
@@ -232,8 +241,8 @@ mod tests {
             line("ACTIVE", "GPU-0", "worker-2"),
             line("RELEASED", "GPU-0", "worker-1"),
         ];
-        assert_eq!(latest_of(&lines, "worker-1").unwrap().state, "RELEASED");
-        assert_eq!(latest_of(&lines, "worker-2").unwrap().state, "ACTIVE");
+        assert_eq!(latest_of(&lines, "worker-1").unwrap().state, LeaseState::Released);
+        assert_eq!(latest_of(&lines, "worker-2").unwrap().state, LeaseState::Active);
         assert_eq!(latest_of(&lines, "worker-3"), None);
     }
 }

@@ -9,17 +9,15 @@ mod lease;
 use clap::{Args, Subcommand};
 use client::{Error, Session};
 use protocol::control::{Budget, GpuLease, QueenRequest};
-use serde_json::{Value, json};
+use protocol::gpu::is_gpu_id;
+use serde_json::Value;
 
 pub use self::info::{Info, InfoError};
-pub use self::lease::{ACTIVE, Lease, LeaseError, in_force, latest_of, read};
+pub use self::lease::{Lease, LeaseError, in_force, latest_of, read};
 
 use crate::connection::Connection;
 use crate::exit::Exit;
 use crate::report::{Failure, Report};
-
-/// Names below `/gpu` that are no GPU.
-pub(crate) const OTHERS: [&str; 3] = ["bridge", "models", "telemetry"];
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -93,7 +91,7 @@ async fn list(session: &Session) -> Result<Report, Failure> {
     let mut report = Report::new();
     let mut gpus = Vec::new();
     for id in session.ls("/gpu").await? {
-        if OTHERS.contains(&id.as_str()) {
+        if !is_gpu_id(&id) {
             continue;
         }
         let path = format!("/gpu/{id}/info");
@@ -149,18 +147,15 @@ async fn lease(session: &Session, wanted: &Wanted) -> Result<Report, Failure> {
         },
     };
     let lease = lease::grant(session, gpu, &request, |lease| {
-        lease.mem_mb == u64::from(wanted.mem_mb)
-            && lease.streams == u64::from(wanted.streams)
+        lease.mem_mb == wanted.mem_mb
+            && lease.streams == wanted.streams
             && lease.ttl_s == wanted.ttl_s
-            && lease.priority == u64::from(wanted.priority)
+            && lease.priority == wanted.priority
     })
     .await?;
     let mut report = Report::new();
-    report.say(format!(
-        "lease gpu_id={} worker_id={} state={} mem_mb={} streams={} ttl_s={} priority={}",
-        lease.gpu_id, lease.worker_id, lease.state, lease.mem_mb, lease.streams, lease.ttl_s, lease.priority
-    ));
-    report.set("lease", json!(lease));
+    report.say(lease.to_string());
+    report.set("lease", lease.json());
     Ok(report)
 }
 

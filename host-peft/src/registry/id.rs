@@ -4,8 +4,7 @@
 
 use core::fmt;
 
-/// Bytes of a model's id (WIRE 6.2).
-const MAX_BYTES: usize = 128;
+use protocol::gpu::{MODEL_ID_BYTES, is_model_id};
 
 /// The id of a model.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,12 +13,8 @@ pub struct ModelId(String);
 impl ModelId {
     /// Checks an id.
     pub fn new(text: &str) -> Result<Self, IdError> {
-        let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'/' | b'"' | b'\\');
-        let good = !text.is_empty()
-            && text.len() <= MAX_BYTES
-            && text.bytes().all(plain)
-            // A hidden directory is none of the registry's.
-            && !text.starts_with('.');
+        // A hidden directory is none of the registry's.
+        let good = is_model_id(text) && !text.starts_with('.');
         if good {
             Ok(Self(text.to_owned()))
         } else {
@@ -55,7 +50,7 @@ impl fmt::Display for IdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:?} cannot be an id; use 1 to {MAX_BYTES} printable ASCII characters without space, / \" \\, and no leading dot",
+            "{:?} cannot be an id; use 1 to {MODEL_ID_BYTES} printable ASCII characters without space, / \" \\, and no leading dot",
             self.0
         )
     }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use client::Session;
+use protocol::gpu::LeaseState;
 use tokio::time::{Instant, sleep_until};
 
 use crate::gpu::{Lease, latest_of, read};
@@ -75,7 +76,7 @@ impl LeaseWatch {
             };
             self.next = Instant::now() + self.poll;
             let said = match lines.and_then(|lines| latest_of(&lines, &self.lease.worker_id)) {
-                Some(lease) if lease.state == crate::gpu::ACTIVE => Said::Active,
+                Some(lease) if lease.state == LeaseState::Active => Said::Active,
                 Some(_) => Said::Released,
                 None => Said::Nothing,
             };
@@ -103,8 +104,7 @@ mod tests {
     #[tokio::test]
     async fn only_a_release_or_the_time_ends_it() {
         let lease = Lease {
-            schema: "gpu-lease/v1".into(),
-            state: "ACTIVE".into(),
+            state: LeaseState::Active,
             gpu_id: "GPU-0".into(),
             worker_id: "worker-1".into(),
             mem_mb: 1,

@@ -11,6 +11,7 @@ use client::telemetry::{
     segment_bytes,
 };
 use client::{Resend, Session};
+use protocol::ingest::{MIME_BYTES, SegmentRequest};
 use protocol::limits::ECHO_BYTES;
 
 use super::Push;
@@ -92,13 +93,12 @@ fn prepare(push: &Push) -> Result<Prepared, Failure> {
         return Err(Failure::refused(format!("{} is empty", path.display())));
     }
     let mime = push.mime.clone().unwrap_or_else(|| media_type(path).to_owned());
-    if mime.is_empty()
-        || mime.len() > 128
-        || !mime
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\')
+    if (SegmentRequest { mime: &mime })
+        .render(&mut [0; ECHO_BYTES])
+        .is_none()
     {
-        let why = format!("{mime:?} is no media type, such as text/plain");
+        let why =
+            format!("{mime:?} is no media type; use one such as text/plain, of at most {MIME_BYTES} bytes");
         return Err(Failure::new(Exit::Usage, why));
     }
     let prepared = |mode, segments| Prepared {
