@@ -1,8 +1,9 @@
 //! From the connection to the session: the listener, and who waits to authenticate.
 //!
 //! Answers for strangers having a bounded number of places and a bounded time, for the oldest giving way when they
-//! run out, for a wrong AUTH being told before its connection ends, and for a right one getting a session at once.
-//! Never lets a stranger take a session's place, never shuts anybody out by address.
+//! run out (those first who have already said something wrong, so that a flood of guesses pushes out guesses and
+//! not a right token on its way), for a wrong AUTH being told before its connection ends, and for a right one getting
+//! a session at once. Never lets a stranger take a session's place, never shuts anybody out by address.
 
 use core::pin::pin;
 
@@ -26,6 +27,8 @@ pub(crate) async fn listen(house: &House, listener: TcpListener) {
         let stream = listener.accept().await;
         if house.lobby.seat_for_sure(stream) {
             Count::Evicted.add(&house.ctx);
+            // Who has a place is judged before the next one may take it.
+            house.ctx.yield_now().await;
         }
     }
 }
@@ -35,7 +38,7 @@ pub(crate) async fn usher(house: &House, place: usize) {
     let mut stream = house.lobby.next(place).await;
     loop {
         // If somebody newer takes the place, the one who was there is dropped, which resets the connection.
-        let next = match select(pin!(admit(house, stream)), pin!(house.lobby.next(place))).await {
+        let next = match select(pin!(admit(house, place, stream)), pin!(house.lobby.next(place))).await {
             Either::Left(((), _)) => None,
             Either::Right((newer, _)) => Some(newer),
         };
@@ -59,7 +62,7 @@ enum First {
     Noise,
 }
 
-async fn admit(house: &House, stream: TcpStream) {
+async fn admit(house: &House, place: usize, stream: TcpStream) {
     let ctx = &house.ctx;
     match ctx
         .timeout(
@@ -83,6 +86,7 @@ async fn admit(house: &House, stream: TcpStream) {
         }
         Ok(Ok(First::Wrong(error))) => {
             failed(house, error);
+            house.lobby.dismiss(place);
             let delay = house.delay.borrow_mut().failed(ctx.now());
             ctx.sleep(delay).await;
             say_goodbye(house, stream, error.line()).await;

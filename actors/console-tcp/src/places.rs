@@ -1,7 +1,8 @@
 //! A fixed number of places, each with a task that serves whom it is given.
 //!
-//! Answers for who sits where, and for who has to give way when all places are taken: the one that has been there
-//! longest. Never serves anybody; never gives one place to two.
+//! Answers for who sits where, and for who has to give way when all places are taken: of those who are only waiting to
+//! leave the one that has been there longest, and if there are none, of all. Never serves anybody; never gives one
+//! place to two.
 
 use alloc::boxed::Box;
 use core::cell::{Cell, RefCell};
@@ -10,17 +11,26 @@ use crate::mailbox::Mailbox;
 
 /// Places for things of type `T`, mostly connections.
 pub(crate) struct Places<T> {
-    /// Since when each place is taken, in turns; `None` if it is free.
-    since: RefCell<Box<[Option<u64>]>>,
+    /// Who sits in each place; `None` if it is free.
+    taken: RefCell<Box<[Option<Stay>]>>,
     turn: Cell<u64>,
     doors: Box<[Mailbox<T>]>,
+}
+
+/// What decides who gives way: the least does.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Stay {
+    /// Whether there is anything left to find out about the guest.
+    matters: bool,
+    /// Since when it has been there, in turns.
+    since: u64,
 }
 
 impl<T> Places<T> {
     /// So many places, all free.
     pub(crate) fn new(count: usize) -> Places<T> {
         Places {
-            since: RefCell::new((0..count).map(|_| None).collect()),
+            taken: RefCell::new((0..count).map(|_| None).collect()),
             turn: Cell::new(0),
             doors: (0..count).map(|_| Mailbox::new()).collect(),
         }
@@ -33,12 +43,12 @@ impl<T> Places<T> {
 
     /// How many are taken.
     pub(crate) fn taken(&self) -> usize {
-        self.since.borrow().iter().filter(|since| since.is_some()).count()
+        self.taken.borrow().iter().flatten().count()
     }
 
     /// Gives `guest` a free place, or back.
     pub(crate) fn seat(&self, guest: T) -> Result<(), T> {
-        let free = self.since.borrow().iter().position(Option::is_none);
+        let free = self.taken.borrow().iter().position(Option::is_none);
         match free {
             Some(place) => {
                 // A free place has nobody in its mailbox.
@@ -49,20 +59,17 @@ impl<T> Places<T> {
         }
     }
 
-    /// Gives `guest` a free place, or that of the one who has been there longest. Tells whether somebody has to go.
+    /// Gives `guest` a free place, or that of the one who has to give way. Tells whether somebody has to go.
     pub(crate) fn seat_for_sure(&self, guest: T) -> bool {
         let Err(guest) = self.seat(guest) else {
             return false;
         };
-        let longest = {
-            let since = self.since.borrow();
-            since
-                .iter()
-                .enumerate()
-                .min_by_key(|(_, since)| **since)
-                .map(|(place, _)| place)
+        let least = {
+            let taken = self.taken.borrow();
+            let stays = taken.iter().enumerate();
+            stays.min_by_key(|(_, stay)| **stay).map(|(place, _)| place)
         };
-        if let Some(place) = longest {
+        if let Some(place) = least {
             // Whoever waited in the mailbox goes with it.
             drop(self.sit(place, guest));
         }
@@ -72,8 +79,11 @@ impl<T> Places<T> {
     fn sit(&self, place: usize, guest: T) -> Option<T> {
         let turn = self.turn.get() + 1;
         self.turn.set(turn);
-        if let Some(since) = self.since.borrow_mut().get_mut(place) {
-            *since = Some(turn);
+        if let Some(stay) = self.taken.borrow_mut().get_mut(place) {
+            *stay = Some(Stay {
+                matters: true,
+                since: turn,
+            });
         }
         self.doors.get(place).and_then(|door| door.put(guest))
     }
@@ -86,12 +96,26 @@ impl<T> Places<T> {
         }
     }
 
+    /// For the task of `place`: whom it serves is only waiting to leave, and gives way before all who are not.
+    pub(crate) fn dismiss(&self, place: usize) {
+        self.change(place, |stay| {
+            if let Some(stay) = stay {
+                stay.matters = false;
+            }
+        });
+    }
+
     /// For the task of `place`: whom it served is gone. The place is free, unless the next guest waits already.
     pub(crate) fn leave(&self, place: usize) {
+        self.change(place, |stay| *stay = None);
+    }
+
+    /// Changes the stay of whom the task of `place` serves, unless the place is the next guest's already.
+    fn change(&self, place: usize, change: impl FnOnce(&mut Option<Stay>)) {
         if self.doors.get(place).is_some_and(Mailbox::is_empty)
-            && let Some(since) = self.since.borrow_mut().get_mut(place)
+            && let Some(stay) = self.taken.borrow_mut().get_mut(place)
         {
-            *since = None;
+            change(stay);
         }
     }
 }
@@ -128,6 +152,24 @@ mod tests {
         assert_eq!(now(places.next(1)), Some('e'), "b had been there longest");
         assert!(places.seat_for_sure('f'));
         assert_eq!(now(places.next(2)), Some('f'), "c was never served");
+    }
+
+    #[test]
+    fn whoever_waits_to_leave_gives_way_first() {
+        let places = Places::new(3);
+        for (place, guest) in ['a', 'b', 'c'].into_iter().enumerate() {
+            assert!(!places.seat_for_sure(guest));
+            assert_eq!(now(places.next(place)), Some(guest));
+        }
+        places.dismiss(2);
+        places.dismiss(1);
+        assert!(places.seat_for_sure('d'));
+        places.dismiss(1);
+        assert_eq!(now(places.next(1)), Some('d'), "b has been there longer than c");
+        assert!(places.seat_for_sure('e'));
+        assert_eq!(now(places.next(2)), Some('e'), "d was not dismissed, b was");
+        assert!(places.seat_for_sure('f'));
+        assert_eq!(now(places.next(0)), Some('f'), "nobody waits to leave any more");
     }
 
     #[test]

@@ -143,6 +143,26 @@ fn a_flood_evicts_the_oldest_and_keeps_nobody_out() {
 }
 
 #[test]
+fn a_flood_of_guesses_pushes_out_guesses_and_not_who_has_yet_to_speak() {
+    let (_, counters) = play(Setting::default(), |net| async move {
+        let mut slow = net.connect().await;
+        let mut guesses = Vec::new();
+        for _ in 0..60 {
+            let mut guess = net.connect().await;
+            guess.send(&("AUTH ".to_owned() + &"?".repeat(TOKEN.len()))).await;
+            guesses.push(guess);
+        }
+        assert_eq!(slow.ask(&format!("AUTH {TOKEN}")).await, "OK AUTH");
+    });
+    // One place was the slow one's, the others' guests went as new ones came.
+    assert!(
+        (40..=45).contains(&counters.custom[3]),
+        "{} evicted",
+        counters.custom[3]
+    );
+}
+
+#[test]
 fn when_all_sessions_are_taken_a_right_token_is_told_so() {
     let setting = Setting::with(|config| config.sessions = 16);
     let (world, counters) = play(setting, |net| async move {
