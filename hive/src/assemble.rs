@@ -227,6 +227,7 @@ fn queen(manifest: &Manifest, secrets: &Secrets) -> (Build, usize) {
     config.gpu.streams = manifest.gpu.streams;
     config.gpu.bridge_timeout = Duration::from_millis(manifest.gpu.bridge_timeout_ms);
     config.gpu.seeded = manifest.has_mocks();
+    config.ingest = manifest.ingest();
     (
         build(move |ctx| queen::spawn(ctx, config.clone()).map(|_| ())),
         16,

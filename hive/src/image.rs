@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 
 use hive_boot::{
-    Actor, Boot, Child, ConsoleTcp, DoorLimits, Limits, NineDoor, Probe, Queen, SerialBoot, SupervisorBoot,
-    TicketLimits, TimerBoot, WorkerHeart, encode,
+    Actor, Boot, Child, ConsoleTcp, DoorLimits, GateRule, Ingest, Limits, NineDoor, Probe, Queen, SerialBoot,
+    SupervisorBoot, TicketLimits, TimerBoot, WorkerHeart, encode,
 };
 use protocol::role::Role;
 
@@ -237,6 +237,34 @@ impl Builder<'_> {
             gpu_streams: self.manifest.gpu.streams,
             bridge_timeout_ms: self.manifest.gpu.bridge_timeout_ms,
             mocks: self.manifest.has_mocks(),
+            ingest: self.ingest(),
+        }
+    }
+
+    fn ingest(&self) -> Ingest {
+        let config = self.manifest.ingest();
+        let limits = &config.limits;
+        let rule = |rule: &queen::GateRule| GateRule {
+            min_samples: rule.min_samples,
+            drift_threshold_bits: rule.drift_threshold.to_bits(),
+        };
+        Ingest {
+            devices: count(limits.devices),
+            segments: count(limits.segments),
+            segment_bytes: count(limits.segment_bytes),
+            segment_records: count(limits.segment_records),
+            device_bytes: count(limits.device_bytes),
+            reference_entries: count(limits.reference_entries),
+            reference_manifest_bytes: count(limits.reference_manifest_bytes),
+            reference_bytes: limits.reference_bytes,
+            models: count(limits.models),
+            jobs: count(limits.jobs),
+            gate: rule(&config.gate),
+            gates: config
+                .gates
+                .iter()
+                .map(|(model, own)| (model.as_str().to_owned(), rule(own)))
+                .collect(),
         }
     }
 

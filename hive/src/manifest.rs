@@ -13,6 +13,10 @@ use std::path::Path;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+mod telemetry;
+
+pub use telemetry::{Gate, Gates, Telemetry};
+
 /// The manifest of this repository, which `hive` uses when none is named.
 pub const DEFAULT: &str = include_str!("../../hive.toml");
 
@@ -56,6 +60,15 @@ pub struct Manifest {
     /// GPUs and who publishes them.
     #[serde(default)]
     pub gpu: Gpu,
+    /// How much of devices' telemetry is kept.
+    #[serde(default)]
+    pub telemetry: Telemetry,
+    /// When it is enough for a job.
+    #[serde(default)]
+    pub gates: Gates,
+    /// The same for single models.
+    #[serde(default)]
+    pub gate: Vec<Gate>,
     /// The supervisor's policy.
     #[serde(default)]
     pub supervision: Supervision,
@@ -367,6 +380,11 @@ impl Manifest {
         self.profile == "dev"
     }
 
+    /// What the queen is told of telemetry and gates.
+    pub(crate) fn ingest(&self) -> queen::IngestConfig {
+        telemetry::ingest(&self.telemetry, &self.gates, &self.gate)
+    }
+
     fn check(&self) -> Result<(), String> {
         if self.schema != 1 {
             return Err(format!(
@@ -405,6 +423,7 @@ impl Manifest {
         within("gpu.streams", self.gpu.streams, 1..=4096)?;
         within("gpu.bridge_timeout_ms", self.gpu.bridge_timeout_ms, 100..=600_000)?;
         self.check_domains()?;
+        telemetry::check(&self.telemetry, &self.gates, &self.gate, &self.domain)?;
         self.check_links()?;
         self.check_mounts()
     }

@@ -68,8 +68,46 @@ fn allocations() -> BTreeMap<String, u64> {
     by_name
 }
 
-fn work(console: &mut Console, rounds: usize) {
+/// Telemetry comes in, goes for want of room, is read, and becomes jobs.
+fn ingest(console: &mut Console, device: usize, n: usize) {
+    let root = format!("/queen/telemetry/device-{device}");
+    if n.is_multiple_of(8) {
+        let request = r#"{"new":"segment","mime":"text/plain"}"#;
+        assert!(
+            console
+                .ask(&format!("ECHO {root}/ctl {request}"))
+                .starts_with("OK ECHO")
+        );
+    }
+    let segment = console.cat(&format!("{root}/latest")).concat();
+    let sample = format!(
+        "{{\"schema_version\":\"gpu-telemetry/v1\",\"device_id\":\"d\",\"model_id\":\"m-{}\",\"time_window\":{n},\
+         \"token_count\":1,\"latency_histogram\":[1],\"drift\":0.5}}",
+        n % 3
+    );
+    assert!(
+        console
+            .ask(&format!("ECHO {root}/seg/{segment} {sample}"))
+            .starts_with("OK ECHO")
+    );
+    for file in [
+        format!("{root}/seg/{segment}"),
+        "/queen/export/gates".into(),
+        "/proc/ingest/p95_ms".into(),
+    ] {
+        assert!(!console.cat(&file).is_empty(), "{file}");
+    }
+    let (ack, _) = console.stream("TAIL /proc/ingest/watch");
+    assert!(ack.starts_with("OK TAIL"), "{ack}");
+    if let Some(job) = console.ls("/queen/export/lora_jobs").last() {
+        // It may go while it is looked at.
+        console.stream(&format!("CAT /queen/export/lora_jobs/{job}/telemetry.cbor"));
+    }
+}
+
+fn work(console: &mut Console, device: usize, rounds: usize) {
     for n in 0..rounds {
+        ingest(console, device, n);
         let payload = "a".repeat(1 + n % 200);
         assert!(
             console
@@ -127,7 +165,8 @@ fn the_request_path_allocates_nothing_after_boot() {
             "name = \"net\"\nthread = \"net\"",
             1,
         )
-        .replacen("tick_ms = 1000", "tick_ms = 20", 1);
+        .replacen("tick_ms = 1000", "tick_ms = 20", 1)
+        .replacen("min_samples = 500", "min_samples = 50", 1);
     let mut manifest = Manifest::parse(&text).expect("a valid manifest");
     manifest
         .ninep
@@ -148,9 +187,9 @@ fn the_request_path_allocates_nothing_after_boot() {
     assert!(spawned.starts_with("OK ECHO"), "{spawned}");
     let in_parallel = |rounds: usize| {
         thread::scope(|scope| {
-            for _ in 0..16 {
+            for device in 0..16 {
                 // Connecting is part of the path: sessions come and go without an allocation too.
-                scope.spawn(move || work(&mut connect(), rounds));
+                scope.spawn(move || work(&mut connect(), device, rounds));
             }
             for _ in 0..4 {
                 scope.spawn(move || (0..rounds / 10).for_each(|_| work_by_9p(ninep, 10)));

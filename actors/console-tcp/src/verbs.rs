@@ -24,6 +24,8 @@ use crate::render::{self, Sink};
 use crate::scribe::QUEEN_LOG;
 use crate::session::{Next, Page, Session};
 
+/// How a file is opened whose end is of interest: the queen adds a line to `/proc/ingest/watch` for such a reader.
+const FOLLOW: OpenFlags = OpenFlags::APPEND;
 /// Where SPAWN and KILL go.
 const QUEEN_CTL: &str = "/queen/ctl";
 /// Where the lifecycle state is that refuses workers.
@@ -221,8 +223,8 @@ impl Session<'_> {
         Ok(house.door.open(pass, path, flags).await?)
     }
 
-    async fn open_text(&mut self, path: &str) -> Result<File<'_>, Stop> {
-        let file = self.open(path, OpenFlags::RDONLY).await?;
+    async fn open_text(&mut self, path: &str, flags: OpenFlags) -> Result<File<'_>, Stop> {
+        let file = self.open(path, flags).await?;
         if file.is_dir() {
             Err(Refusal::InvalidPath.into())
         } else {
@@ -257,7 +259,7 @@ impl Session<'_> {
         if is_telemetry(path) {
             return Err(Refusal::InvalidPath.into());
         }
-        let file = self.open_text(path).await?;
+        let file = self.open_text(path, OpenFlags::RDONLY).await?;
         let mut reader = Reader::new(file, &mut page.bytes);
         let survey = render::survey(&mut reader, path.len(), &mut page.preview).await?;
         acknowledge(sink, "CAT", &[("path", &path), ("data", &page.preview)]).await?;
@@ -281,13 +283,13 @@ impl Session<'_> {
             ));
             return Ok(sink.line(line.as_str()).await?);
         }
-        let file = self.open_text(path).await?;
+        let file = self.open_text(path, FOLLOW).await?;
         send_tail(file, page, sink, "TAIL", Some(path)).await
     }
 
     async fn log(&mut self, page: &mut Page, sink: &mut impl Sink) -> Result<(), Stop> {
         self.require_queen()?;
-        let file = self.open_text(QUEEN_LOG).await?;
+        let file = self.open_text(QUEEN_LOG, FOLLOW).await?;
         send_tail(file, page, sink, "LOG", None).await
     }
 

@@ -9,6 +9,7 @@ use protocol::ticket::Key;
 
 use crate::audit::LINE_BYTES;
 use crate::gpu::GpuConfig;
+use crate::ingest::IngestConfig;
 
 /// The queen's configuration.
 #[derive(Clone, Debug)]
@@ -35,6 +36,8 @@ pub struct Config {
     pub audit_lines: usize,
     /// GPUs and who publishes them.
     pub gpu: GpuConfig,
+    /// Telemetry of devices, and when it is enough for a job.
+    pub ingest: IngestConfig,
     /// Pause before a peer that refused or broke off is tried again.
     pub retry_pause: Duration,
 }
@@ -53,6 +56,7 @@ impl Config {
             audit_timeout: Duration::from_millis(250),
             audit_lines: 64,
             gpu: GpuConfig::default(),
+            ingest: IngestConfig::default(),
             retry_pause: Duration::from_millis(100),
         }
     }

@@ -19,6 +19,7 @@ mod control;
 mod door;
 mod gpu;
 mod host;
+mod ingest;
 mod ledger;
 mod peer;
 mod queen;
@@ -36,12 +37,14 @@ use runtime::Context;
 use runtime::executor::SpawnError;
 use runtime::journal::{JournalError, Recovery};
 use runtime::link::Link;
-use runtime::region::Region;
+use runtime::region::{Region, RegionError};
 
 pub use config::Config;
 pub use gpu::GpuConfig;
+pub use ingest::{GateRule, IngestConfig, IngestLimits};
 
 use crate::gpu::Gpus;
+use crate::ingest::Ingest;
 use crate::ledger::Ledger;
 use crate::queen::Queen;
 use crate::tree::Tree;
@@ -59,6 +62,8 @@ pub const GPU_LINK: &str = "queen-worker-gpu";
 pub const JOURNAL_REGION: &str = "journal";
 /// The region of what hosts publish of GPUs, and of their lines.
 pub const GPU_REGION: &str = "gpu";
+/// The region of devices' telemetry and of the jobs made of it.
+pub const TELEMETRY_REGION: &str = "telemetry";
 
 /// Why the queen did not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,12 +74,14 @@ pub enum StartError {
         region: &'static str,
         /// Its size in bytes.
         bytes: usize,
-        /// [`Config::journal_bytes`] or [`GpuConfig::region_bytes`].
+        /// [`Config::journal_bytes`], [`GpuConfig::region_bytes`] or [`IngestLimits::region_bytes`].
         needed: usize,
     },
     /// A journal would not take the boot.
     Journal(JournalError),
-    /// The domain has no room for her six tasks.
+    /// The region of telemetry would not be written.
+    Telemetry(RegionError),
+    /// The domain has no room for her seven tasks.
     Tasks(SpawnError),
 }
 
@@ -92,6 +99,7 @@ impl fmt::Display for StartError {
                 )
             }
             StartError::Journal(error) => error.fmt(f),
+            StartError::Telemetry(error) => error.fmt(f),
             StartError::Tasks(error) => error.fmt(f),
         }
     }
@@ -121,7 +129,12 @@ pub fn spawn(ctx: &Context, config: Config) -> Result<Recovery, StartError> {
     ledger
         .found(" region=gpu", found, ctx.unix_ms())
         .map_err(StartError::Journal)?;
-    let queen = Rc::new(Queen::new(ctx.clone(), config, ledger, gpus));
+    let kept = region(ctx, TELEMETRY_REGION, config.ingest.limits.region_bytes())?;
+    let (ingest, found) = Ingest::open(kept, &config.ingest).map_err(StartError::Telemetry)?;
+    ledger
+        .found(" region=telemetry", found, ctx.unix_ms())
+        .map_err(StartError::Journal)?;
+    let queen = Rc::new(Queen::new(ctx.clone(), config, ledger, gpus, ingest));
     if let Some(link) = ctx.link(DOOR_SERVER_LINK) {
         ctx.spawn(serve(queen.clone(), link))?;
     }
@@ -136,6 +149,7 @@ pub fn spawn(ctx: &Context, config: Config) -> Result<Recovery, StartError> {
     if let Some(page) = ctx.supervision() {
         ctx.spawn(watch::escalations(queen.clone(), page))?;
     }
+    ctx.spawn(ingest::export(queen.clone()))?;
     ctx.spawn(watch::expiries(queen))?;
     Ok(recovery)
 }

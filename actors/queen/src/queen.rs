@@ -17,6 +17,7 @@ use runtime::counters::Refused;
 
 use crate::config::Config;
 use crate::gpu::Gpus;
+use crate::ingest::Ingest;
 use crate::ledger::{CommitError, Ledger, line};
 use crate::record::{Budget, Change};
 use crate::workers::{Peer, Step, id_of};
@@ -31,16 +32,19 @@ pub(crate) struct Queen {
     ledger: RefCell<Ledger>,
     /// What hosts published. Never held while a task waits.
     pub(crate) gpus: RefCell<Gpus>,
+    /// What devices sent.
+    pub(crate) ingest: Ingest,
     pub(crate) bell: Bell<WAITERS>,
 }
 
 impl Queen {
-    pub(crate) fn new(ctx: Context, config: Config, ledger: Ledger, gpus: Gpus) -> Queen {
+    pub(crate) fn new(ctx: Context, config: Config, ledger: Ledger, gpus: Gpus, ingest: Ingest) -> Queen {
         Queen {
             ctx,
             config,
             ledger: RefCell::new(ledger),
             gpus: RefCell::new(gpus),
+            ingest,
             bell: Bell::new(),
         }
     }

@@ -127,6 +127,46 @@ pub struct Queen {
     pub bridge_timeout_ms: u64,
     /// Whether mock GPUs are there from the first boot on.
     pub mocks: bool,
+    /// Telemetry of devices.
+    pub ingest: Ingest,
+}
+
+/// How much telemetry is kept, and when it is enough for a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ingest {
+    /// Devices.
+    pub devices: u32,
+    /// Segments of a device.
+    pub segments: u32,
+    /// Bytes of a segment.
+    pub segment_bytes: u32,
+    /// Records of a segment.
+    pub segment_records: u32,
+    /// Bytes of a device.
+    pub device_bytes: u32,
+    /// References of a segment.
+    pub reference_entries: u32,
+    /// Bytes of a segment's references themselves.
+    pub reference_manifest_bytes: u32,
+    /// Bytes that a segment's references stand for.
+    pub reference_bytes: u64,
+    /// Models that have a gate.
+    pub models: u32,
+    /// Jobs that are kept.
+    pub jobs: u32,
+    /// The gate of models without one of their own.
+    pub gate: GateRule,
+    /// Gates of models.
+    pub gates: Vec<(String, GateRule)>,
+}
+
+/// When a gate opens.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateRule {
+    /// Samples that a window needs.
+    pub min_samples: u64,
+    /// Mean drift that they need: the bits of an `f64`.
+    pub drift_threshold_bits: u64,
 }
 
 /// The probe's part.

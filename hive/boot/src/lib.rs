@@ -12,7 +12,9 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-pub use actor::{Actor, ConsoleTcp, DoorLimits, NineDoor, Probe, Queen, TicketLimits, WorkerHeart};
+pub use actor::{
+    Actor, ConsoleTcp, DoorLimits, GateRule, Ingest, NineDoor, Probe, Queen, TicketLimits, WorkerHeart,
+};
 
 /// Channel numbers that are the same in every domain of the manifest. Its links have the numbers from 0 on.
 pub mod channel {

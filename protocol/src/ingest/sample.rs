@@ -160,8 +160,9 @@ fn once<T>(field: &mut Option<T>, value: T) -> Option<()> {
 
 fn id(value: Seen<'_>) -> Option<&str> {
     let Seen::Text(text) = value else { return None };
-    let good =
-        (1..=ID_BYTES).contains(&text.len()) && !text.contains('/') && !text.chars().any(char::is_control);
+    let good = (1..=ID_BYTES).contains(&text.len())
+        && !text.contains('/')
+        && !text.chars().any(|c| c.is_control() || c.is_whitespace());
     (good && json::plain(text)).then_some(text)
 }
 

@@ -24,6 +24,7 @@ pub(crate) use self::session::{Session, SessionId};
 use self::own::File;
 use self::session::Sessions;
 use crate::gpu;
+use crate::ingest;
 use crate::queen::Queen;
 
 /// A part of the namespace that lives in a module of its own.
@@ -78,17 +79,21 @@ pub(crate) trait Subtree {
 enum At {
     Own(File),
     Gpu(gpu::Node),
+    Ingest(ingest::Node),
 }
 
 /// Every file but the root and what is inside of sub-trees: its name and its directory. Names of one directory are in
 /// their order in a listing. A sub-tree's directory crosses into it.
-const NAMES: [(At, &str, File); 10] = [
+const NAMES: [(At, &str, File); 13] = [
     (At::Gpu(gpu::Node::ROOT), "gpu", File::Root),
     (At::Own(File::Proc), "proc", File::Root),
     (At::Own(File::Queen), "queen", File::Root),
     (At::Own(File::Ctl), "ctl", File::Queen),
+    (At::Ingest(ingest::Node::Export), "export", File::Queen),
     (At::Own(File::QueenLifecycle), "lifecycle", File::Queen),
+    (At::Ingest(ingest::Node::Telemetry), "telemetry", File::Queen),
     (At::Own(File::LifecycleCtl), "ctl", File::QueenLifecycle),
+    (At::Ingest(ingest::Node::Ingest), "ingest", File::Proc),
     (At::Own(File::ProcLifecycle), "lifecycle", File::Proc),
     (At::Own(File::Reason), "reason", File::ProcLifecycle),
     (At::Own(File::Since), "since", File::ProcLifecycle),
@@ -106,6 +111,7 @@ pub(crate) struct Node {
 pub(crate) enum Open {
     Own(own::Open),
     Gpu(gpu::Open),
+    Ingest(ingest::Open),
 }
 
 /// The tree.
@@ -113,6 +119,7 @@ pub(crate) struct Tree {
     queen: Rc<Queen>,
     sessions: Sessions,
     gpu: gpu::Tree,
+    ingest: ingest::Tree,
 }
 
 impl Tree {
@@ -120,6 +127,7 @@ impl Tree {
     pub(crate) fn new(queen: Rc<Queen>, sessions: usize) -> Tree {
         Tree {
             gpu: gpu::Tree::new(queen.clone()),
+            ingest: ingest::Tree::new(queen.clone()),
             sessions: Sessions::new(sessions),
             queen,
         }
@@ -132,6 +140,7 @@ impl Tree {
                 .find(|entry| entry.2 == file && entry.1 == name)
                 .map(|entry| entry.0),
             At::Gpu(node) => self.gpu.child(node, name).map(At::Gpu),
+            At::Ingest(node) => self.ingest.child(node, name).map(At::Ingest),
         }
     }
 
@@ -139,6 +148,7 @@ impl Tree {
         match at {
             At::Own(file) => file.qid(),
             At::Gpu(node) => self.gpu.qid(node),
+            At::Ingest(node) => self.ingest.qid(node),
         }
     }
 
@@ -219,6 +229,7 @@ impl FileTree for Tree {
         let open = match node.at {
             At::Own(file) => own::open(&self.queen, &node.session, file, flags).map(Open::Own),
             At::Gpu(file) => self.gpu.open(&node.session, file, flags).map(Open::Gpu),
+            At::Ingest(file) => self.ingest.open(&node.session, file, flags).map(Open::Ingest),
         };
         Ok((self.answer(open)?, self.qid(node.at), 0))
     }
@@ -227,6 +238,7 @@ impl FileTree for Tree {
         let read = match (node.at, open) {
             (At::Own(_), Open::Own(open)) => Ok(own::read(open, offset, buf)),
             (At::Gpu(file), Open::Gpu(open)) => self.gpu.read(file, open, offset, buf).await,
+            (At::Ingest(file), Open::Ingest(open)) => self.ingest.read(file, open, offset, buf).await,
             _ => Err(Refusal::InvalidPath),
         };
         self.answer(read)
@@ -236,6 +248,9 @@ impl FileTree for Tree {
         let written = match (node.at, open) {
             (At::Own(file), Open::Own(_)) => own::write(&self.queen, file, data).await,
             (At::Gpu(file), Open::Gpu(open)) => self.gpu.write(&node.session, file, open, data).await,
+            (At::Ingest(file), Open::Ingest(open)) => {
+                self.ingest.write(&node.session, file, open, data).await
+            }
             _ => Err(Refusal::InvalidPath),
         };
         self.answer(written)?;
@@ -252,6 +267,7 @@ impl FileTree for Tree {
         let listed = match (node.at, open) {
             (At::Own(directory), Open::Own(_)) => self.list_own(directory, offset, out),
             (At::Gpu(directory), Open::Gpu(open)) => self.gpu.readdir(directory, open, offset, out),
+            (At::Ingest(directory), Open::Ingest(open)) => self.ingest.readdir(directory, open, offset, out),
             _ => Err(Refusal::InvalidPath),
         };
         self.answer(listed)
@@ -261,6 +277,7 @@ impl FileTree for Tree {
         let attr = match node.at {
             At::Own(file) => Ok(own::getattr(&self.queen, &node.session, file)),
             At::Gpu(file) => self.gpu.getattr(&node.session, file),
+            At::Ingest(file) => self.ingest.getattr(&node.session, file),
         };
         self.answer(attr)
     }
@@ -270,6 +287,7 @@ impl FileTree for Tree {
         drop((node, open));
         if !self.sessions.is_live(session) {
             self.gpu.ended(session);
+            self.ingest.ended(session);
         }
     }
 }

@@ -140,7 +140,8 @@ fn requests_that_are_none_and_requests_that_are_not_for_now() {
         hive.echo("/proc/lifecycle/state", "state=ONLINE"),
         Err(Refusal::Denied)
     );
-    assert_eq!(hive.ls("/queen"), Ok(vec!["ctl".into(), "lifecycle".into()]));
+    let queens = ["ctl", "export", "lifecycle", "telemetry"].map(String::from);
+    assert_eq!(hive.ls("/queen"), Ok(queens.to_vec()));
     assert_eq!(
         hive.ls("/proc/lifecycle"),
         Ok(vec!["reason".into(), "since".into(), "state".into()])

@@ -3,4 +3,5 @@
 mod chaos;
 mod gpu;
 mod hive;
+mod ingest;
 mod support;

@@ -41,6 +41,7 @@ pub struct Options {
     /// The operator is the queen's client in NineDoor's place, which forwards nothing.
     pub direct: bool,
     pub gpu: queen::GpuConfig,
+    pub ingest: queen::IngestConfig,
 }
 
 impl Options {
@@ -54,6 +55,7 @@ impl Options {
             unix_ms: UNIX_MS,
             direct: false,
             gpu: queen::GpuConfig::default(),
+            ingest: queen::IngestConfig::default(),
         }
     }
 }
@@ -74,6 +76,7 @@ impl Hive {
         let config = queen::Config {
             tick: options.tick,
             gpu: options.gpu.clone(),
+            ingest: options.ingest.clone(),
             ..queen::Config::new(key(), key())
         };
         let journal_bytes = config.journal_bytes();
@@ -81,10 +84,12 @@ impl Hive {
             keys: vec![(Role::WorkerHeartbeat, key())],
             ..ninedoor::Config::default()
         };
-        door_config.mounts.push(ninedoor::Mount {
-            prefix: "/gpu".into(),
-            link: "ninedoor-queen".into(),
-        });
+        for prefix in ["/gpu", "/proc/ingest"] {
+            door_config.mounts.push(ninedoor::Mount {
+                prefix: prefix.into(),
+                link: "ninedoor-queen".into(),
+            });
+        }
         if options.direct {
             door_config.mounts.clear();
             door_config.lifecycle = None;
@@ -114,7 +119,8 @@ impl Hive {
                 queen::spawn(ctx, config.clone()).unwrap();
             })
             .with_region("journal", journal_bytes)
-            .with_region("gpu", queen::GpuConfig::region_bytes()),
+            .with_region("gpu", queen::GpuConfig::region_bytes())
+            .with_region("telemetry", options.ingest.limits.region_bytes()),
             DomainSpec::new("worker-heart", |ctx| {
                 worker_heart::spawn(ctx, Default::default()).unwrap()
             }),
