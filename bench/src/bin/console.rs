@@ -43,12 +43,7 @@ fn main() {
     hive.wait_until_ready(TOKEN).expect("ready");
     let peer = echo_server();
 
-    println!("cargo run --release -p bench --bin console {seconds}");
-    println!(
-        "{} cores of {}",
-        thread::available_parallelism().map_or(0, usize::from),
-        processor()
-    );
+    bench::heading(&format!("cargo run --release -p bench --bin console {seconds}"));
     println!("peer: std::net echo of the same frames, a thread per connection, same run\n");
     println!(
         "{:<13} {:>8} {:>12} {:>12} {:>7}",
@@ -128,13 +123,4 @@ fn echo_server() -> SocketAddr {
         }
     });
     addr
-}
-
-fn processor() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = text
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"))
-        .unwrap_or(": an unknown processor");
-    name.trim_start_matches([' ', '\t', ':']).to_owned()
 }

@@ -24,6 +24,8 @@ pub enum Actor {
     WorkerHeart(WorkerHeart),
     /// A client in the place of the network driver.
     Probe(Probe),
+    /// A domain of a benchmark, which knows what to do.
+    Bench,
 }
 
 /// The console's part.

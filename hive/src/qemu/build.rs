@@ -50,6 +50,13 @@ pub struct Image {
     pub path: PathBuf,
 }
 
+impl Image {
+    /// The program of that file name as it is in the image.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.path.with_file_name(name)
+    }
+}
+
 /// Builds the image of a manifest into `state`.
 pub fn build(
     manifest: &Manifest,

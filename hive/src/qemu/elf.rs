@@ -1,4 +1,4 @@
-//! One symbol's address in a program.
+//! One symbol's address in a program, and how much memory the program takes.
 //!
 //! Answers for 64-bit little-endian ELF with a symbol table, as our linker writes it.
 //!
@@ -7,6 +7,8 @@
 /// Section type of a symbol table.
 const SYMBOL_TABLE: u32 = 2;
 const SYMBOL_BYTES: usize = 24;
+/// Segment type of what is loaded into memory.
+const LOAD: u32 = 1;
 
 /// The address of `symbol`.
 pub fn address_of(elf: &[u8], symbol: &str) -> Option<u64> {
@@ -29,6 +31,23 @@ pub fn address_of(elf: &[u8], symbol: &str) -> Option<u64> {
         }
     }
     None
+}
+
+/// Bytes of memory that the program's segments take, in whole pages of 4 KiB.
+pub fn loaded_bytes(elf: &[u8]) -> Option<u64> {
+    elf.starts_with(b"\x7fELF\x02\x01").then_some(())?;
+    let (segments, size, count) = (word(elf, 32)?, half(elf, 54)?, half(elf, 56)?);
+    let mut bytes = 0_u64;
+    for index in 0..count {
+        let header = elf.get(place(segments)?.checked_add(index.checked_mul(size)?)?..)?;
+        if quarter(header, 0)? == LOAD {
+            let (address, memory) = (word(header, 16)?, word(header, 40)?);
+            let begin = address / 4096;
+            let end = address.checked_add(memory)?.div_ceil(4096);
+            bytes = bytes.checked_add(end.checked_sub(begin)?.checked_mul(4096)?)?;
+        }
+    }
+    Some(bytes)
 }
 
 fn contents<'a>(elf: &'a [u8], header: &[u8]) -> Option<&'a [u8]> {
@@ -68,6 +87,16 @@ mod tests {
         let program = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         for bytes in [&b""[..], b"\x7fELF\x02\x01", &program[..100], &[0xff; 200]] {
             assert_eq!(address_of(bytes, "_start"), None);
+        }
+    }
+
+    #[test]
+    fn a_program_takes_whole_pages_and_more_than_its_code() {
+        let program = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let bytes = loaded_bytes(&program).unwrap();
+        assert!(bytes.is_multiple_of(4096) && bytes > 0x10_0000, "{bytes}");
+        for other in [&b""[..], b"\x7fELF\x02\x01", &program[..60]] {
+            assert_eq!(loaded_bytes(other), None);
         }
     }
 }

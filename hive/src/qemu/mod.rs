@@ -6,7 +6,7 @@
 //! Never builds seL4 or Microkit: the SDK comes from its makers.
 
 mod build;
-mod elf;
+pub mod elf;
 mod machine;
 mod tools;
 
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 pub use build::{Config, Image, build};
 pub use machine::{Machine, Wiring};
-pub use tools::{Missing, Sdk, Toolchain};
+pub use tools::{Missing, Sdk, Toolchain, qemu_version};
 
 use crate::microkit::PlanError;
 

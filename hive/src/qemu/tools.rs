@@ -6,6 +6,8 @@
 
 use std::env;
 use std::fmt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -98,6 +100,12 @@ impl Sdk {
         self.path.join("bin/microkit")
     }
 
+    /// Its version.
+    pub fn version(&self) -> io::Result<String> {
+        let text = fs::read_to_string(self.path.join("VERSION"))?;
+        Ok(text.trim().to_owned())
+    }
+
     /// The kernel's headers in that configuration.
     pub fn headers(&self, config: &str) -> PathBuf {
         self.path
@@ -153,6 +161,14 @@ impl Toolchain {
         })
     }
 
+    /// What the compiler says of its version.
+    pub fn version(&self) -> Option<String> {
+        let mut rustc = Command::new(self.rustc.as_deref().unwrap_or(Path::new("rustc")));
+        let output = rustc.args(&self.channel).arg("--version").output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        Some(text.trim().to_owned())
+    }
+
     /// Cargo for the domains, with `SEL4_INCLUDE_DIRS` for that configuration.
     pub fn cargo(&self, headers: &Path) -> Command {
         let mut cargo = self.host_cargo();
@@ -195,6 +211,14 @@ pub fn find_qemu() -> Result<(), Missing> {
     } else {
         Err(Missing::Qemu)
     }
+}
+
+/// The first line that QEMU says of its version.
+pub fn qemu_version() -> Result<String, Missing> {
+    let output = Command::new(QEMU).arg("--version").stderr(Stdio::null()).output();
+    let text = output.map_err(|_| Missing::Qemu)?.stdout;
+    let text = String::from_utf8_lossy(&text);
+    Ok(text.lines().next().ok_or(Missing::Qemu)?.to_owned())
 }
 
 fn sysroot(rustc: &mut Command) -> Option<PathBuf> {
