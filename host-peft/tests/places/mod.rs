@@ -1,5 +1,7 @@
 //! Registries on the disk: made, copied, and read as others read them.
 
+#![allow(dead_code)] // Each test binary uses a part of it.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
