@@ -152,10 +152,13 @@ fn models(registry: &Registry<'_>, checks: &mut Checks) {
         let checked = ModelId::new(&name)
             .map_err(Failure::refused)
             .and_then(|model| Ok(registry.verify(&model)?));
+        let said = |text: Option<String>| text.unwrap_or_else(|| "none".to_owned());
         checks.note(
             &format!("model:{name}"),
-            checked
-                .map(|manifest| format!("base={} job={}", manifest.model.base, manifest.provenance.job_id)),
+            checked.map(|manifest| {
+                let job = said(manifest.provenance.job_id);
+                format!("base={} job={job}", said(manifest.model.base))
+            }),
         );
     }
 }

@@ -31,7 +31,7 @@ fn build() -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     cargo
         .current_dir(repository())
-        .args(["build", "--quiet", "-p", "hive", "-p", "cohsh", "--target-dir"])
+        .args(["build", "--quiet", "-p", "hive", "-p", "cohsh", "-p", "host-peft", "--target-dir"])
         .arg(target);
     if directory.ends_with("release") {
         cargo.arg("--release");

@@ -9,7 +9,9 @@ use super::export::{BASE, POLICY, TELEMETRY};
 use super::{Import, tell_repairs};
 use crate::adapter::{Adapter, AdapterError};
 use crate::disk::{Disk, read_bounded};
-use crate::registry::{FileHash, Hashes, Manifest, NewModel, Registry, hash, manifest};
+use crate::registry::{
+    ADAPTER, FileHash, Hashes, LORA, METRICS, Manifest, NewModel, Registry, hash, manifest,
+};
 use crate::report::{Failure, Report};
 
 pub(super) fn import(import: &Import, disk: Disk<'_>) -> Result<Report, Failure> {
@@ -41,18 +43,24 @@ pub(super) fn import(import: &Import, disk: Disk<'_>) -> Result<Report, Failure>
             "the hive may not know that {current} is active; coh peft activate --model {current} tells it"
         ));
     }
-    let (id, said) = (&model.id, &model.manifest);
-    let lora_id = said.model.lora_id.clone().unwrap_or_default();
+    let id = model.id.as_str();
+    let Manifest {
+        model: named,
+        provenance,
+        hashes,
+    } = &model.manifest;
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let (base, lora_id, job) = (text(&named.base), text(&named.lora_id), text(&provenance.job_id));
+    let (bytes, sha256) = (model.adapter.len(), text(&hashes.adapter_sha256));
     report.say(format!(
-        "peft import model={id} base={} lora_id={lora_id} job={} adapter_bytes={} adapter_sha256={}",
-        said.model.base, said.provenance.job_id, said.hashes.adapter_bytes, said.hashes.adapter_sha256
+        "peft import model={id} base={base} lora_id={lora_id} job={job} adapter_bytes={bytes} adapter_sha256={sha256}"
     ));
-    report.set("model", id.as_str());
-    report.set("base", said.model.base.clone());
+    report.set("model", id);
+    report.set("base", base);
     report.set("lora_id", lora_id);
-    report.set("job", said.provenance.job_id.clone());
-    report.set("adapter_bytes", said.hashes.adapter_bytes);
-    report.set("adapter_sha256", said.hashes.adapter_sha256.clone());
+    report.set("job", job);
+    report.set("adapter_bytes", bytes);
+    report.set("adapter_sha256", sha256);
     report.set("registry", import.registry.display().to_string());
     Ok(report)
 }
@@ -65,28 +73,28 @@ fn new_model(import: &Import, bundle: Bundle, adapter: Adapter) -> NewModel {
         id: import.model.clone(),
         manifest: Manifest {
             model: manifest::Model {
-                id: import.model.to_string(),
-                base: bundle.base,
-                adapter: "adapter.safetensors".to_owned(),
-                lora: "lora.json".to_owned(),
-                metrics: metrics_hash.is_some().then(|| "metrics.json".to_owned()),
+                id: Some(import.model.to_string()),
+                base: Some(bundle.base),
+                adapter: Some(ADAPTER.to_owned()),
+                lora: Some(LORA.to_owned()),
+                metrics: metrics_hash.is_some().then(|| METRICS.to_owned()),
                 lora_id: Some(lora_id.to_string()),
             },
             provenance: manifest::Provenance {
-                job_id: import.job.to_string(),
-                approval: "pending".to_owned(),
+                job_id: Some(import.job.to_string()),
+                approval: Some("pending".to_owned()),
             },
             hashes: Hashes {
-                adapter_sha256: adapter_hash.sha256,
-                adapter_bytes: adapter_hash.bytes,
-                lora_sha256: lora_hash.sha256,
-                lora_bytes: lora_hash.bytes,
+                adapter_sha256: Some(adapter_hash.sha256),
+                adapter_bytes: Some(adapter_hash.bytes),
+                lora_sha256: Some(lora_hash.sha256),
+                lora_bytes: Some(lora_hash.bytes),
                 metrics_bytes: metrics_hash.as_ref().map(|hash| hash.bytes),
                 metrics_sha256: metrics_hash.map(|hash| hash.sha256),
-                policy_sha256: bundle.policy.sha256,
-                policy_bytes: bundle.policy.bytes,
-                telemetry_sha256: bundle.telemetry.sha256,
-                telemetry_bytes: bundle.telemetry.bytes,
+                policy_sha256: Some(bundle.policy.sha256),
+                policy_bytes: Some(bundle.policy.bytes),
+                telemetry_sha256: Some(bundle.telemetry.sha256),
+                telemetry_bytes: Some(bundle.telemetry.bytes),
             },
         },
         adapter: adapter.weights,

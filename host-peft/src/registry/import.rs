@@ -11,15 +11,22 @@ use super::id::ModelId;
 use super::manifest::{MAX_BYTES, Manifest, ManifestError};
 use super::{AVAILABLE, MANIFEST, Registry, RegistryError};
 
+/// Name of an adapter in the registry.
+pub const ADAPTER: &str = "adapter.safetensors";
+/// Name of its configuration.
+pub const LORA: &str = "lora.json";
+/// Name of its metrics.
+pub const METRICS: &str = "metrics.json";
+
 /// Names of files that an import of Python's client, interrupted, leaves in a directory without a manifest.
-const FILES: [&str; 4] = ["adapter.safetensors", "lora.json", "metrics.json", MANIFEST];
+const FILES: [&str; 4] = [ADAPTER, LORA, METRICS, MANIFEST];
 
 /// A model, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewModel {
     /// Its id.
     pub id: ModelId,
-    /// Its manifest, which names the files.
+    /// Its manifest, which names the files [`ADAPTER`], [`LORA`] and, if there are metrics, [`METRICS`].
     pub manifest: Manifest,
     /// The adapter.
     pub adapter: Vec<u8>,
@@ -45,11 +52,10 @@ impl Registry<'_> {
         }
         let staged = self.staging().join("import");
         self.disk.make_dir(&staged)?;
-        let named = &model.manifest.model;
-        self.disk.write(&staged.join(&named.adapter), &model.adapter)?;
-        self.disk.write(&staged.join(&named.lora), &model.lora)?;
-        if let (Some(name), Some(metrics)) = (&named.metrics, &model.metrics) {
-            self.disk.write(&staged.join(name), metrics)?;
+        self.disk.write(&staged.join(ADAPTER), &model.adapter)?;
+        self.disk.write(&staged.join(LORA), &model.lora)?;
+        if let Some(metrics) = &model.metrics {
+            self.disk.write(&staged.join(METRICS), metrics)?;
         }
         self.disk.write(&staged.join(MANIFEST), manifest.as_bytes())?;
         self.disk.sync_dir(&staged)?;

@@ -34,8 +34,9 @@ pub fn hash(content: &[u8]) -> FileHash {
     }
 }
 
-/// What a manifest says.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// What a manifest says. Models that others put into a registry (a base model, say) may say less than an import does.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct Manifest {
     /// `[model]`
     pub model: Model,
@@ -46,45 +47,48 @@ pub struct Manifest {
 }
 
 /// The model and the names of its files.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct Model {
     /// Its id.
-    pub id: String,
+    pub id: Option<String>,
     /// The base model that the adapter is for.
-    pub base: String,
+    pub base: Option<String>,
     /// Name of the adapter's file.
-    pub adapter: String,
+    pub adapter: Option<String>,
     /// Name of the adapter's configuration.
-    pub lora: String,
-    /// Name of the metrics' file, if there is one.
+    pub lora: Option<String>,
+    /// Name of the metrics' file.
     pub metrics: Option<String>,
     /// What records of workers name the adapter; Python's client writes none.
     pub lora_id: Option<String>,
 }
 
 /// Where the model comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct Provenance {
     /// The exported job whose records it was trained on.
-    pub job_id: String,
+    pub job_id: Option<String>,
     /// `pending` until somebody decides.
-    pub approval: String,
+    pub approval: Option<String>,
 }
 
 /// The hashes of the model's files, and of the job's that are not in the registry.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 #[allow(missing_docs)] // the names are the file's
 pub struct Hashes {
-    pub adapter_sha256: String,
-    pub adapter_bytes: u64,
-    pub lora_sha256: String,
-    pub lora_bytes: u64,
+    pub adapter_sha256: Option<String>,
+    pub adapter_bytes: Option<u64>,
+    pub lora_sha256: Option<String>,
+    pub lora_bytes: Option<u64>,
     pub metrics_sha256: Option<String>,
     pub metrics_bytes: Option<u64>,
-    pub policy_sha256: String,
-    pub policy_bytes: u64,
-    pub telemetry_sha256: String,
-    pub telemetry_bytes: u64,
+    pub policy_sha256: Option<String>,
+    pub policy_bytes: Option<u64>,
+    pub telemetry_sha256: Option<String>,
+    pub telemetry_bytes: Option<u64>,
 }
 
 impl Manifest {
@@ -103,71 +107,111 @@ impl Manifest {
             hashes,
         } = self;
         let mut text = String::new();
-        let mut line = |key: &str, value: String| text.push_str(&format!("{key} = {value}\n"));
-        line("[model]\nid", quoted(&model.id));
-        line("base", quoted(&model.base));
-        line("adapter", quoted(&model.adapter));
-        line("lora", quoted(&model.lora));
-        if let Some(metrics) = &model.metrics {
-            line("metrics", quoted(metrics));
-        }
-        if let Some(lora_id) = &model.lora_id {
-            line("lora_id", quoted(lora_id));
-        }
-        line("\n[provenance]\njob_id", quoted(&provenance.job_id));
-        line("approval", quoted(&provenance.approval));
-        line("\n[hashes]\nadapter_sha256", quoted(&hashes.adapter_sha256));
-        line("adapter_bytes", hashes.adapter_bytes.to_string());
-        line("lora_sha256", quoted(&hashes.lora_sha256));
-        line("lora_bytes", hashes.lora_bytes.to_string());
-        if let (Some(sha256), Some(bytes)) = (&hashes.metrics_sha256, hashes.metrics_bytes) {
-            line("metrics_sha256", quoted(sha256));
-            line("metrics_bytes", bytes.to_string());
-        }
-        line("policy_sha256", quoted(&hashes.policy_sha256));
-        line("policy_bytes", hashes.policy_bytes.to_string());
-        line("telemetry_sha256", quoted(&hashes.telemetry_sha256));
-        line("telemetry_bytes", hashes.telemetry_bytes.to_string());
+        let mut table = |name: &str, lines: &[(&str, Option<String>)]| {
+            text.push_str(&format!("{}[{name}]\n", if text.is_empty() { "" } else { "\n" }));
+            for (key, value) in lines {
+                if let Some(value) = value {
+                    text.push_str(&format!("{key} = {value}\n"));
+                }
+            }
+        };
+        let quoted = |text: &Option<String>| text.as_deref().map(quoted);
+        let number = |number: Option<u64>| number.map(|number| number.to_string());
+        table(
+            "model",
+            &[
+                ("id", quoted(&model.id)),
+                ("base", quoted(&model.base)),
+                ("adapter", quoted(&model.adapter)),
+                ("lora", quoted(&model.lora)),
+                ("metrics", quoted(&model.metrics)),
+                ("lora_id", quoted(&model.lora_id)),
+            ],
+        );
+        table(
+            "provenance",
+            &[
+                ("job_id", quoted(&provenance.job_id)),
+                ("approval", quoted(&provenance.approval)),
+            ],
+        );
+        table(
+            "hashes",
+            &[
+                ("adapter_sha256", quoted(&hashes.adapter_sha256)),
+                ("adapter_bytes", number(hashes.adapter_bytes)),
+                ("lora_sha256", quoted(&hashes.lora_sha256)),
+                ("lora_bytes", number(hashes.lora_bytes)),
+                ("metrics_sha256", quoted(&hashes.metrics_sha256)),
+                ("metrics_bytes", number(hashes.metrics_bytes)),
+                ("policy_sha256", quoted(&hashes.policy_sha256)),
+                ("policy_bytes", number(hashes.policy_bytes)),
+                ("telemetry_sha256", quoted(&hashes.telemetry_sha256)),
+                ("telemetry_bytes", number(hashes.telemetry_bytes)),
+            ],
+        );
         text
     }
 
-    /// Whether the files in `dir` are what this says of `model`.
+    /// Whether the files in `dir` are what this says of `model`. A file that it names has to be there; length and hash
+    /// count where it states them.
     pub(super) fn check(&self, model: &ModelId, dir: &Path) -> Result<(), ManifestError> {
-        if self.model.id != model.as_str() {
-            return Err(ManifestError::OtherModel(self.model.id.clone()));
+        let Manifest {
+            model: named, hashes, ..
+        } = self;
+        if let Some(id) = named.id.as_ref().filter(|id| *id != model.as_str()) {
+            return Err(ManifestError::OtherModel(id.clone()));
         }
-        let hashes = &self.hashes;
-        let said = |sha256: &str, bytes| FileHash {
-            sha256: sha256.to_owned(),
-            bytes,
-        };
-        let adapter = said(&hashes.adapter_sha256, hashes.adapter_bytes);
-        check_file(dir, &self.model.adapter, MAX_ADAPTER_BYTES, &adapter)?;
-        let lora = said(&hashes.lora_sha256, hashes.lora_bytes);
-        check_file(dir, &self.model.lora, MAX_LORA_BYTES, &lora)?;
-        match (&self.model.metrics, &hashes.metrics_sha256, hashes.metrics_bytes) {
-            (None, _, _) => Ok(()),
-            (Some(name), Some(sha256), Some(bytes)) => {
-                check_file(dir, name, MAX_METRICS_BYTES, &said(sha256, bytes))
+        let files = [
+            (
+                &named.adapter,
+                MAX_ADAPTER_BYTES,
+                &hashes.adapter_sha256,
+                hashes.adapter_bytes,
+            ),
+            (
+                &named.lora,
+                MAX_LORA_BYTES,
+                &hashes.lora_sha256,
+                hashes.lora_bytes,
+            ),
+            (
+                &named.metrics,
+                MAX_METRICS_BYTES,
+                &hashes.metrics_sha256,
+                hashes.metrics_bytes,
+            ),
+        ];
+        for (name, max, sha256, bytes) in files {
+            if let Some(name) = name {
+                check_file(dir, name, max, sha256.as_deref(), bytes)?;
             }
-            (Some(_), _, _) => Err(ManifestError::Toml(
-                "metrics without metrics_sha256 and metrics_bytes".to_owned(),
-            )),
         }
+        Ok(())
     }
 }
 
-fn check_file(dir: &Path, name: &str, max: usize, said: &FileHash) -> Result<(), ManifestError> {
+fn check_file(
+    dir: &Path,
+    name: &str,
+    max: usize,
+    sha256: Option<&str>,
+    bytes: Option<u64>,
+) -> Result<(), ManifestError> {
     if name.is_empty() || name.contains(['/', '\0']) || name == ".." || name == "." {
         return Err(ManifestError::BadName(name.to_owned()));
     }
     let found = hash(&read_bounded(&dir.join(name), max).map_err(ManifestError::File)?);
-    if found == *said {
+    let said = FileHash {
+        sha256: sha256.unwrap_or(&found.sha256).to_owned(),
+        bytes: bytes.unwrap_or(found.bytes),
+    };
+    if found == said {
         Ok(())
     } else {
         Err(ManifestError::Changed {
             name: name.to_owned(),
-            said: said.clone(),
+            said,
             found,
         })
     }

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 pub use self::activation::Pending;
 pub use self::id::{IdError, ModelId};
-pub use self::import::NewModel;
+pub use self::import::{ADAPTER, LORA, METRICS, NewModel};
 pub use self::manifest::{FileHash, Hashes, Manifest, ManifestError, hash};
 pub use self::state::Active;
 

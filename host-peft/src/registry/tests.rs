@@ -19,33 +19,34 @@ fn active(current: &str, previous: &str) -> Active {
 
 fn model(name: &str) -> NewModel {
     let (adapter, lora) = (b"weights".to_vec(), b"{}".to_vec());
-    let other = hash(b"other");
+    let some = |text: &str| Some(text.to_owned());
+    let (adapter_hash, lora_hash, other) = (hash(&adapter), hash(&lora), hash(b"other"));
     NewModel {
         id: id(name),
         manifest: Manifest {
             model: manifest::Model {
-                id: name.to_owned(),
-                base: "a \"base\" \\ \u{1}".to_owned(),
-                adapter: "adapter.safetensors".to_owned(),
-                lora: "lora.json".to_owned(),
-                metrics: Some("metrics.json".to_owned()),
-                lora_id: Some("job-1".to_owned()),
+                id: some(name),
+                base: some("a \"base\" \\ \u{1}"),
+                adapter: some(ADAPTER),
+                lora: some(LORA),
+                metrics: some(METRICS),
+                lora_id: some("job-1"),
             },
             provenance: manifest::Provenance {
-                job_id: "job-1".to_owned(),
-                approval: "pending".to_owned(),
+                job_id: some("job-1"),
+                approval: some("pending"),
             },
             hashes: Hashes {
-                adapter_sha256: hash(&adapter).sha256,
-                adapter_bytes: hash(&adapter).bytes,
-                lora_sha256: hash(&lora).sha256,
-                lora_bytes: hash(&lora).bytes,
+                adapter_sha256: Some(adapter_hash.sha256),
+                adapter_bytes: Some(adapter_hash.bytes),
+                lora_sha256: Some(lora_hash.sha256),
+                lora_bytes: Some(lora_hash.bytes),
                 metrics_sha256: Some(hash(b"{\"a\":1}").sha256),
                 metrics_bytes: Some(7),
-                policy_sha256: other.sha256.clone(),
-                policy_bytes: other.bytes,
-                telemetry_sha256: other.sha256,
-                telemetry_bytes: other.bytes,
+                policy_sha256: Some(other.sha256.clone()),
+                policy_bytes: Some(other.bytes),
+                telemetry_sha256: Some(other.sha256),
+                telemetry_bytes: Some(other.bytes),
             },
         },
         adapter,
@@ -136,11 +137,32 @@ fn a_manifest_is_read_back_and_held_against_its_files() {
     for (from, to, why) in [
         ("id = \"B\"", "id = \"A\"", "is for model A"),
         ("\"lora.json\"", "\"../A/lora.json\"", "no file beside it"),
-        ("[hashes]", "[hash]", "no manifest"),
+        ("[hashes]", "[[hashes]]", "no manifest"),
+        ("lora_bytes = 2", "lora_bytes = 3", "2 bytes with SHA-256"),
     ] {
         fs::write(&manifest, text.replacen(from, to, 1)).unwrap();
         let said = registry.verify(&id("B")).unwrap_err().to_string();
         assert!(said.contains(why), "{said}");
+    }
+}
+
+#[test]
+fn a_manifest_of_others_may_say_little() {
+    let place = Place::new();
+    let manifest = place.path("available/A/manifest.toml");
+    for (text, good) in [
+        ("[model]\nid = \"A\"\nbase = \"A\"\nowner = \"somebody\"\n", true),
+        ("# nothing\n", true),
+        ("[model]\nadapter = \"adapter.safetensors\"\n", true),
+        ("[model]\nadapter = \"other.safetensors\"\n", false),
+        (
+            "[model]\nadapter = \"adapter.safetensors\"\n[hashes]\nadapter_bytes = 8\n",
+            false,
+        ),
+        ("[model]\nid = 1\n", false),
+    ] {
+        fs::write(&manifest, text).unwrap();
+        assert_eq!(place.open().verify(&id("A")).is_ok(), good, "{text}");
     }
 }
 

@@ -106,35 +106,28 @@ pub fn weights() -> Vec<u8> {
 
 fn model(name: &str) -> NewModel {
     let (adapter, lora) = (weights(), b"{}".to_vec());
-    let digest = |content: &[u8]| (hash(content).sha256, hash(content).bytes);
-    let ((adapter_sha256, adapter_bytes), (lora_sha256, lora_bytes)) = (digest(&adapter), digest(&lora));
-    let (other, other_bytes) = digest(b"other");
+    let some = |text: &str| Some(text.to_owned());
+    let (adapter_hash, lora_hash) = (hash(&adapter), hash(&lora));
     NewModel {
         id: ModelId::new(name).expect("an id"),
         manifest: Manifest {
             model: manifest::Model {
-                id: name.to_owned(),
-                base: "vision-base-v1".to_owned(),
-                adapter: "adapter.safetensors".to_owned(),
-                lora: "lora.json".to_owned(),
-                metrics: None,
-                lora_id: None,
+                id: some(name),
+                base: some("vision-base-v1"),
+                adapter: some("adapter.safetensors"),
+                lora: some("lora.json"),
+                ..manifest::Model::default()
             },
             provenance: manifest::Provenance {
-                job_id: "job-1".to_owned(),
-                approval: "pending".to_owned(),
+                job_id: some("job-1"),
+                approval: some("pending"),
             },
             hashes: manifest::Hashes {
-                adapter_sha256,
-                adapter_bytes,
-                lora_sha256,
-                lora_bytes,
-                metrics_sha256: None,
-                metrics_bytes: None,
-                policy_sha256: other.clone(),
-                policy_bytes: other_bytes,
-                telemetry_sha256: other,
-                telemetry_bytes: other_bytes,
+                adapter_sha256: Some(adapter_hash.sha256),
+                adapter_bytes: Some(adapter_hash.bytes),
+                lora_sha256: Some(lora_hash.sha256),
+                lora_bytes: Some(lora_hash.bytes),
+                ..manifest::Hashes::default()
             },
         },
         adapter,
@@ -167,12 +160,12 @@ pub fn imported(registry: &Path, name: &str) -> bool {
     let manifest = Manifest::read(&dir.join("manifest.toml")).expect("a whole manifest");
     let hashes = &manifest.hashes;
     for (file, sha256) in [
-        ("adapter.safetensors", Some(&hashes.adapter_sha256)),
-        ("lora.json", Some(&hashes.lora_sha256)),
-        ("metrics.json", hashes.metrics_sha256.as_ref()),
+        ("adapter.safetensors", &hashes.adapter_sha256),
+        ("lora.json", &hashes.lora_sha256),
+        ("metrics.json", &hashes.metrics_sha256),
     ] {
         let content = fs::read(dir.join(file)).expect("a whole model");
-        assert_eq!(Some(&hash(&content).sha256), sha256, "{file}");
+        assert_eq!(Some(hash(&content).sha256), *sha256, "{file}");
     }
     true
 }
