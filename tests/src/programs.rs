@@ -31,7 +31,17 @@ fn build() -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     cargo
         .current_dir(repository())
-        .args(["build", "--quiet", "-p", "hive", "-p", "cohsh", "-p", "host-peft", "--target-dir"])
+        .args([
+            "build",
+            "--quiet",
+            "-p",
+            "hive",
+            "-p",
+            "cohsh",
+            "-p",
+            "host-peft",
+            "--target-dir",
+        ])
         .arg(target);
     if directory.ends_with("release") {
         cargo.arg("--release");
