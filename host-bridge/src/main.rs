@@ -1,0 +1,9 @@
+//! The program: reads the command line, and ends with the status of what was asked for.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    ExitCode::from(host_bridge::run(&host_bridge::cli::Cli::parse()).code())
+}
