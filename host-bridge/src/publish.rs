@@ -216,3 +216,6 @@ async fn reason(session: &Session) -> String {
         _ => String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;
