@@ -254,12 +254,11 @@ impl Session<'_> {
     }
 
     async fn cat(&mut self, path: &str, page: &mut Page, sink: &mut impl Sink) -> Result<(), Stop> {
-        // Before the path is judged: who has not attached learns nothing of it.
-        self.pass().await?;
+        let file = self.open_text(path, OpenFlags::RDONLY).await?;
+        // WIRE 1.7, after the ticket was asked whether it may be read at all (WIRE 1.6).
         if is_telemetry(path) {
             return Err(Refusal::InvalidPath.into());
         }
-        let file = self.open_text(path, OpenFlags::RDONLY).await?;
         let mut reader = Reader::new(file, &mut page.bytes);
         let survey = render::survey(&mut reader, path.len(), &mut page.preview).await?;
         acknowledge(sink, "CAT", &[("path", &path), ("data", &page.preview)]).await?;

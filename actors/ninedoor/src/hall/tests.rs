@@ -369,7 +369,10 @@ fn a_telemetry_read_consumes_an_advance_and_goes_on_at_the_cursor() {
     hall.write(session.slot(), place, b"two", at(0)).unwrap();
     read_on(&mut hall, b"two");
     read_on(&mut hall, b"");
-    let none_left = open(&mut hall, &session, path, place, OpenFlags::RDONLY, at(0));
+    // Whoever only opens it has read nothing.
+    open(&mut hall, &session, path, place, OpenFlags::RDONLY, at(0)).unwrap();
+    let mut fourth = View::open(place, &hall, session.slot()).unwrap();
+    let none_left = fourth.read(&mut hall, &Nobody, &snapshots, session.slot(), 0, &mut [0; 64]);
     assert_eq!(none_left, Err(Fail::Ticket(Denial::Advances { limit: 3 })));
     // The first fid goes back to what the session has seen: one resume, then none is left.
     let mut buf = [0; 2];
