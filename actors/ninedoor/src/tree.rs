@@ -151,7 +151,9 @@ impl Tree {
         names: &[&str],
         qids: &mut [Qid],
     ) -> Result<(usize, Option<Node>), Fail> {
-        let target = names.iter().try_fold(from.view.clone(), |view, name| join(&view, name));
+        let target = names
+            .iter()
+            .try_fold(from.view.clone(), |view, name| join(&view, name));
         self.admit(from, target.is_some_and(|view| view.as_str() == SESSION_CTL))?;
         let mut node = from.clone();
         let mut done = 0;

@@ -66,7 +66,7 @@ async fn time_over(host: &Host, job: &Job) -> EndReason {
 
 /// One session after another, until the budget is used up or NineDoor refuses the worker for good.
 async fn work(host: &Host, slot: usize, job: &Job) -> EndReason {
-    let mut pulse = Pulse::new(job.limits);
+    let mut pulse = Pulse::new(job.limits, host.ctx.now());
     let mut pause = host.config.retry_pause;
     loop {
         let before = pulse;

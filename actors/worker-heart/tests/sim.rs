@@ -277,7 +277,7 @@ fn a_worker_starts_ticks_and_stops() {
         "starting it again is fine"
     );
     assert_eq!(house.running(), ["worker-1"]);
-    house.run(95);
+    house.run(105);
     assert_eq!(house.ticks("worker-1"), (1..=10).collect::<Vec<_>>());
     assert_eq!(house.stop("worker-1"), Ok(()));
     assert_eq!(house.stop("worker-1"), Ok(()), "stopping it again is fine");
