@@ -40,6 +40,8 @@ fn build() -> PathBuf {
             "cohsh",
             "-p",
             "host-peft",
+            "-p",
+            "host-bridge",
             "--target-dir",
         ])
         .arg(target);
