@@ -138,7 +138,7 @@ impl Default for Boot {
 }
 
 impl Default for Config {
-    /// The hive of this repository without its secrets: the three doors, the queen's two mounts, WIRE 2.6's limits.
+    /// The hive of this repository without its secrets: the four doors, the queen's two mounts, WIRE 2.6's limits.
     fn default() -> Self {
         let mount = |prefix: &str| Mount {
             prefix: prefix.to_string(),
@@ -149,6 +149,7 @@ impl Default for Config {
             doors: vec![
                 Door::console(),
                 Door::workers("worker-heart-ninedoor", Role::WorkerHeartbeat),
+                Door::workers("worker-gpu-ninedoor", Role::WorkerGpu),
                 Door::queen(),
             ],
             mounts: vec![mount("/queen"), mount("/proc/lifecycle")],

@@ -7,14 +7,12 @@
 
 use alloc::vec::Vec;
 
+use protocol::gpu::GPU_ID_BYTES;
 use protocol::limits::{TICKET_BYTES, WORKER_ID_BYTES};
 use protocol::refusal::Refusal;
 use protocol::worker::{EndReason, Start};
 
 use crate::pulse::Limits;
-
-/// Bytes of a GPU's id (WIRE 5.3).
-const GPU_ID_BYTES: usize = 32;
 
 /// A worker's id.
 pub type WorkerId = heapless::String<WORKER_ID_BYTES>;
