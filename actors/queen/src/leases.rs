@@ -131,6 +131,14 @@ fn next_line(file: &str, workers: &Workers, gpu: &GpuId) -> Option<Line> {
 }
 
 impl Queen {
+    /// Whether a worker, named as its ticket names it, has a lease of that GPU now.
+    pub(crate) fn has_lease(&self, worker_id: &str, gpu_id: &str) -> bool {
+        let (Some(number), Some(gpu)) = (number_of(worker_id), GpuId::new(gpu_id)) else {
+            return false;
+        };
+        self.look(|ledger| leases(&ledger.state.workers, &gpu).any(|lease| lease.0 == number))
+    }
+
     /// Brings the lease files of all GPUs to what the table says. What the journal will not take is left for the next
     /// time; [`leases_are_settled`](Self::leases_are_settled) tells.
     pub(crate) fn settle_leases(&self) {

@@ -191,6 +191,11 @@ impl Gpus {
         self.state.find(gpu_id).map(|(gpu, _)| gpu)
     }
 
+    /// A GPU's id.
+    pub(super) fn id(&self, gpu: GpuRef) -> Option<&str> {
+        self.state.slot(gpu).map(|slot| slot.id.as_str())
+    }
+
     /// The GPUs' ids, sorted.
     pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
         self.state.published.gpus().map(|gpu| gpu.id)
