@@ -149,8 +149,8 @@ impl Default for Config {
             doors: vec![
                 Door::console(),
                 Door::workers("worker-heart-ninedoor", Role::WorkerHeartbeat),
-                Door::workers("worker-gpu-ninedoor", Role::WorkerGpu),
                 Door::queen(),
+                Door::workers("worker-gpu-ninedoor", Role::WorkerGpu),
             ],
             mounts: vec![mount("/queen"), mount("/proc/lifecycle")],
             services: vec![("logs".to_string(), "/log".to_string())],

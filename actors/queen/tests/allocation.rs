@@ -61,7 +61,7 @@ fn spawning_ticking_killing_and_refusing_allocate_nothing() {
     };
     let journal_bytes = config.journal_bytes();
     let door = ninedoor::Config {
-        keys: vec![(Role::WorkerHeartbeat, key())],
+        keys: vec![(Role::WorkerHeartbeat, key()), (Role::WorkerGpu, key())],
         ..ninedoor::Config::default()
     };
     let domains = [
@@ -84,13 +84,19 @@ fn spawning_ticking_killing_and_refusing_allocate_nothing() {
             COUNTED.set(true);
             worker_heart::spawn(ctx, worker_heart::Config::default()).unwrap();
         }),
+        DomainSpec::new("worker-gpu", |ctx| {
+            COUNTED.set(true);
+            worker_gpu::spawn(ctx, worker_gpu::Config::default()).unwrap();
+        }),
     ];
     let links = [
         ("console-ninedoor", "console-tcp", "ninedoor"),
         ("worker-heart-ninedoor", "worker-heart", "ninedoor"),
+        ("worker-gpu-ninedoor", "worker-gpu", "ninedoor"),
         ("ninedoor-queen", "ninedoor", "queen"),
         ("queen-ninedoor", "queen", "ninedoor"),
         ("queen-worker-heart", "queen", "worker-heart"),
+        ("queen-worker-gpu", "queen", "worker-gpu"),
     ];
     let topology = Topology {
         domains: domains

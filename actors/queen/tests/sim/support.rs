@@ -81,7 +81,7 @@ impl Hive {
         };
         let journal_bytes = config.journal_bytes();
         let mut door_config = ninedoor::Config {
-            keys: vec![(Role::WorkerHeartbeat, key())],
+            keys: vec![(Role::WorkerHeartbeat, key()), (Role::WorkerGpu, key())],
             ..ninedoor::Config::default()
         };
         for prefix in ["/gpu", "/proc/ingest"] {
@@ -124,6 +124,9 @@ impl Hive {
             DomainSpec::new("worker-heart", |ctx| {
                 worker_heart::spawn(ctx, Default::default()).unwrap()
             }),
+            DomainSpec::new("worker-gpu", |ctx| {
+                worker_gpu::spawn(ctx, Default::default()).unwrap()
+            }),
         ];
         for domain in &mut domains {
             domain.restart = policy(&domain.name);
@@ -131,9 +134,11 @@ impl Hive {
         let links = vec![
             LinkSpec::new("console-ninedoor", "console-tcp", "ninedoor", 32, 8192),
             LinkSpec::new("worker-heart-ninedoor", "worker-heart", "ninedoor", 16, 8192),
+            LinkSpec::new("worker-gpu-ninedoor", "worker-gpu", "ninedoor", 16, 8192),
             LinkSpec::new("ninedoor-queen", queens_client, "queen", 32, 8192),
             LinkSpec::new("queen-ninedoor", "queen", "ninedoor", 16, 8192),
             LinkSpec::new("queen-worker-heart", "queen", "worker-heart", 16, 8192),
+            LinkSpec::new("queen-worker-gpu", "queen", "worker-gpu", 16, 8192),
         ];
         let sim = Sim::new(
             Topology {
@@ -143,7 +148,9 @@ impl Hive {
             },
             SimConfig {
                 seed: options.seed,
-                panic_domains: ["ninedoor", "queen", "worker-heart"].map(String::from).to_vec(),
+                panic_domains: ["ninedoor", "queen", "worker-heart", "worker-gpu"]
+                    .map(String::from)
+                    .to_vec(),
                 unix_ms: options.unix_ms,
                 regions: options.regions,
                 ..SimConfig::default()
