@@ -58,6 +58,17 @@ impl Options {
             ingest: queen::IngestConfig::default(),
         }
     }
+
+    /// With the two mock GPUs of the profile `dev`.
+    pub fn seeded(seed: u64) -> Options {
+        Options {
+            gpu: queen::GpuConfig {
+                seeded: true,
+                ..queen::GpuConfig::default()
+            },
+            ..Options::seed(seed)
+        }
+    }
 }
 
 /// A simulated hive and its operator.
@@ -165,13 +176,18 @@ impl Hive {
     /// Stops everything at once, as power does, and after some time starts a hive that finds what was preserved.
     pub fn killed(self, off: Duration, options: Options) -> Hive {
         let regions = self.sim.regions().copy();
-        let unix_ms = self.began_unix_ms + self.sim.now().as_millis() + off.as_millis() as u64;
+        let unix_ms = self.unix_ms() + off.as_millis() as u64;
         drop(self);
         Hive::new(Options {
             regions,
             unix_ms,
             ..options
         })
+    }
+
+    /// Wall time, Unix milliseconds.
+    pub fn unix_ms(&self) -> u64 {
+        self.began_unix_ms + self.sim.now().as_millis()
     }
 
     pub fn run(&mut self, time: Duration) {
