@@ -293,7 +293,12 @@ impl Session<'_> {
     }
 
     async fn echo(&mut self, path: &str, payload: &str, sink: &mut impl Sink) -> Result<(), Stop> {
-        self.append(path, payload).await?;
+        let barred = self.role().is_some_and(Role::is_worker) && !is_sidecars(path);
+        let file = self.open(path, OpenFlags::WRONLY).await?;
+        if barred {
+            return Err(Refusal::Denied.into());
+        }
+        file.write_all(payload.as_bytes()).await?;
         Ok(acknowledge(sink, "ECHO", &[("path", &path), ("bytes", &payload.len())]).await?)
     }
 
@@ -380,6 +385,11 @@ async fn acknowledge(
         let _ = line.field(key, value);
     }
     sink.line(line.as_str()).await
+}
+
+/// Where a worker may ECHO: its sidecar's files (WIRE 4.13). What else it may write it writes over 9P.
+fn is_sidecars(path: &str) -> bool {
+    path.starts_with("/bus/") || path.starts_with("/lora/")
 }
 
 /// The files that TAIL serves (WIRE 1.8).

@@ -104,7 +104,7 @@ fn files_say_what_they_say_and_refuse_what_they_refuse() {
         );
         assert_eq!(
             queen.cat("/proc/9p/outstanding").await.unwrap(),
-            "outstanding current=1 limit=28\n"
+            "outstanding current=1 limit=36\n"
         );
         assert!(
             queen

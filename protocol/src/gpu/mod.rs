@@ -6,11 +6,13 @@
 mod bridge;
 mod info;
 mod lease;
+mod report;
 mod snapshot;
 
 pub use bridge::{BridgeError, BridgeRequest, BridgeStatus, Digest};
 pub use info::{GpuInfo, InfoError};
 pub use lease::{Lease, LeaseError, LeaseState};
+pub use report::{REPORT_BYTES, Report};
 pub use snapshot::{
     Encoded, MANIFEST_BYTES, Record, Records, SNAPSHOT_BYTES, SNAPSHOT_SCHEMA, SnapshotError,
     TELEMETRY_SCHEMA_BYTES, Writer,

@@ -677,7 +677,7 @@ fn proc_says_what_wire_4_2_and_control_4_want() {
             Place::SessionTotals,
             "sessions total=2 worker=1 shard_bits=8 shard_count=256\nshard 13 1\n",
         ),
-        (Place::Outstanding, "outstanding current=3 limit=28\n"),
+        (Place::Outstanding, "outstanding current=3 limit=36\n"),
         (Place::ShortWrites, "short_writes total=0 retries=0\n"),
         (Place::SessionsActive, "active=2 draining=0\n"),
         (Place::SessionState(id(1)), "state=ACTIVE\n"),

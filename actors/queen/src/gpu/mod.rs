@@ -16,13 +16,12 @@ mod tree;
 use protocol::refusal::Refusal;
 
 pub use self::config::GpuConfig;
+pub(crate) use self::config::MAX_GPUS;
 pub(crate) use self::store::{Capacity, Gpus};
 pub(crate) use self::tree::{Node, Open, Tree};
 
 use crate::queen::Queen;
 
-// Leases are the callers.
-#[allow(dead_code)]
 impl Queen {
     /// What a GPU has to lease; `None` if nobody publishes a GPU of that id. After every install the queen's bell
     /// rings; a lease of a GPU that has no capacity any more is lost with it.

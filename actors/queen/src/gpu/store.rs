@@ -152,6 +152,15 @@ impl Gpus {
         self.state.find(gpu_id).map(|(_, slot)| slot.capacity)
     }
 
+    /// What a GPU's lease file says; `None` without a GPU of that id.
+    pub(crate) fn lease_text<'b>(&self, gpu_id: &str, buffer: &'b mut [u8; LEASE_BYTES]) -> Option<&'b str> {
+        let (_, slot) = self.state.find(gpu_id)?;
+        let (base, end) = slot.lease.span();
+        let count = slot.lease.read(base, end, buffer).ok()?;
+        // It is whole lines, and each was a text.
+        core::str::from_utf8(buffer.get(..count)?).ok()
+    }
+
     /// Appends a lease line.
     #[allow(dead_code)] // by leases
     pub(crate) fn append_lease(&mut self, gpu_id: &str, line: &str) -> Result<(), LineError> {
@@ -182,8 +191,13 @@ impl Gpus {
         self.state.find(gpu_id).map(|(gpu, _)| gpu)
     }
 
+    /// A GPU's id.
+    pub(super) fn id(&self, gpu: GpuRef) -> Option<&str> {
+        self.state.slot(gpu).map(|slot| slot.id.as_str())
+    }
+
     /// The GPUs' ids, sorted.
-    pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
         self.state.published.gpus().map(|gpu| gpu.id)
     }
 
@@ -199,7 +213,7 @@ impl Gpus {
     }
 
     /// How often something was published: what an open file of a publish compares.
-    pub(super) fn installs(&self) -> u32 {
+    pub(crate) fn installs(&self) -> u32 {
         self.state.installs
     }
 

@@ -10,6 +10,7 @@ use alloc::rc::Rc;
 use ninep::{Attr, DirWriter, Name, OpenFlags, Qid};
 use protocol::lifecycle::Gate;
 use protocol::refusal::Refusal;
+use protocol::role::Role;
 
 use super::record::File;
 use super::store::{GpuRef, Gpus};
@@ -111,6 +112,15 @@ impl Tree {
         look(&self.queen.gpus.borrow()).ok_or(Refusal::InvalidPath)
     }
 
+    /// Whether the session is of a worker that has a lease of the GPU.
+    fn is_holder(&self, session: &Session, gpu: GpuRef) -> bool {
+        let gpus = self.queen.gpus.borrow();
+        session.role() == Some(Role::WorkerGpu)
+            && gpus
+                .id(gpu)
+                .is_some_and(|id| self.queen.has_lease(&session.subject(), id))
+    }
+
     /// Whether the lifecycle lets anybody write here; what it does not is told in the log.
     async fn pass(&self, gate: Gate) -> Result<(), Refusal> {
         let state = self.queen.look(|ledger| ledger.state.lifecycle.state);
@@ -157,6 +167,7 @@ impl Subtree for Tree {
         if flags.writes() {
             match node {
                 Node::Lines(..) if session.is_operator() => {}
+                Node::Lines(gpu, LineFile(File::Status)) if self.is_holder(session, gpu) => {}
                 Node::Lines(..) => return Err(Refusal::Denied),
                 // Nobody writes there, and the wire has no better word for it (WIRE 4.8).
                 Node::Root | Node::Gpu(_) | Node::Info(_) => return Err(Refusal::InvalidPath),
@@ -192,7 +203,7 @@ impl Subtree for Tree {
 
     async fn write(
         &self,
-        _session: &Session,
+        session: &Session,
         node: Node,
         _open: &mut Open,
         data: &[u8],
@@ -200,7 +211,15 @@ impl Subtree for Tree {
         let Node::Lines(gpu, LineFile(file)) = node else {
             return Err(Refusal::InvalidPath);
         };
-        self.pass(Gate::HostPublish).await?;
+        // A worker reports as long as it lives, and its lease may have ended since it opened the file.
+        if session.is_operator() {
+            self.pass(Gate::HostPublish).await?;
+        } else {
+            self.pass(Gate::WorkerTelemetry).await?;
+            if !self.is_holder(session, gpu) {
+                return Err(Refusal::Denied);
+            }
+        }
         let text = core::str::from_utf8(data).map_err(|_| Refusal::InvalidPayload)?;
         let line = text.strip_suffix('\n').unwrap_or(text);
         let appended = self.queen.gpus.borrow_mut().append(gpu, file, line);

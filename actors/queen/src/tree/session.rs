@@ -95,7 +95,6 @@ impl Session {
     }
 
     /// Its ticket's subject: a worker's id; empty without one, or if it is longer than an id can be.
-    #[allow(dead_code)] // by workers' writes
     pub(crate) fn subject(&self) -> Subject {
         self.slot()
             .map(|slot| slot.subject.borrow().clone())

@@ -7,13 +7,7 @@ use protocol::refusal::Refusal;
 use super::support::{Hive, Options};
 
 fn seeded() -> Options {
-    Options {
-        gpu: queen::GpuConfig {
-            seeded: true,
-            ..queen::GpuConfig::default()
-        },
-        ..Options::seed(7)
-    }
+    Options::seeded(7)
 }
 
 #[test]

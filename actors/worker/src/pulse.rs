@@ -8,21 +8,23 @@
 
 use core::time::Duration;
 
-use protocol::telemetry::{HEARTBEAT_BYTES, Heartbeat};
+use protocol::telemetry::Heartbeat;
 use protocol::worker::EndReason;
 use runtime::time::Instant;
 
+use crate::RECORD_BYTES;
+
 /// What a worker may use up. A limit that is `None` is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// Ticks it may make in all.
-    pub(crate) ticks: Option<u64>,
+    pub ticks: Option<u64>,
     /// Operations it may make in all; a tick is one.
-    pub(crate) ops: Option<u64>,
+    pub ops: Option<u64>,
     /// Time between two ticks.
-    pub(crate) period: Duration,
+    pub period: Duration,
     /// When its time is over, Unix milliseconds.
-    pub(crate) expires_unix_ms: Option<u64>,
+    pub expires_unix_ms: Option<u64>,
 }
 
 /// What a worker does next.
@@ -30,7 +32,7 @@ pub(crate) struct Limits {
 pub(crate) enum Next {
     /// It waits until then.
     Wait(Instant),
-    /// It writes this record.
+    /// It reports this tick.
     Tick(Heartbeat),
     /// It ends.
     End(EndReason),
@@ -101,17 +103,33 @@ impl Pulse {
             on_time
         };
     }
+
+    /// There was nothing to report: the tick is due again a period later.
+    pub(crate) fn passed(&mut self, now: Instant) {
+        self.due = now + self.limits.period;
+    }
 }
 
-/// Finds the last heartbeat record in a telemetry file that is read in pieces. Whatever else is in the file is passed
+/// Finds the tick of the last record in a telemetry file that is read in pieces. Whatever else is in the file is passed
 /// over: operators may write there as well, and the oldest record may have lost its beginning.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Scan {
-    record: heapless::Vec<u8, HEARTBEAT_BYTES>,
+    record: heapless::Vec<u8, RECORD_BYTES>,
+    /// Reads a record.
+    tick_of: fn(&str) -> Option<Heartbeat>,
     last: Option<Heartbeat>,
 }
 
 impl Scan {
+    /// Looks for records that can be read so.
+    pub(crate) fn new(tick_of: fn(&str) -> Option<Heartbeat>) -> Scan {
+        Scan {
+            record: heapless::Vec::new(),
+            tick_of,
+            last: None,
+        }
+    }
+
     /// Takes the next piece.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         for byte in bytes {
@@ -126,13 +144,13 @@ impl Scan {
             }
             if *byte == b'}' {
                 let text = core::str::from_utf8(&self.record).unwrap_or_default();
-                self.last = Heartbeat::parse(text).or(self.last);
+                self.last = (self.tick_of)(text).or(self.last);
                 self.record.clear();
             }
         }
     }
 
-    /// The last record so far.
+    /// The tick of the last record so far.
     pub(crate) fn last(&self) -> Option<Heartbeat> {
         self.last
     }
@@ -235,6 +253,14 @@ mod tests {
     }
 
     #[test]
+    fn a_tick_without_a_report_is_still_to_come() {
+        let mut pulse = Pulse::new(LIMITS, at(0));
+        pulse.passed(at(50));
+        assert_eq!(pulse.next(at(60), 0), Next::Wait(at(150)));
+        assert_eq!(pulse.next(at(150), 7), Next::Tick(tick(1, 7)));
+    }
+
+    #[test]
     fn a_late_worker_does_not_hurry() {
         let limits = Limits {
             ticks: None,
@@ -271,7 +297,7 @@ mod tests {
                 Some(tick(2, 6)),
             ),
         ] {
-            let mut scan = Scan::default();
+            let mut scan = Scan::new(Heartbeat::parse);
             scan.feed(text.as_bytes());
             assert_eq!(scan.last(), expected, "{text:?}");
         }
@@ -284,7 +310,7 @@ mod tests {
             for (number, junk) in (1..).zip(&junk) {
                 text += &format!("{}\n{junk}\n", tick(number, 7));
             }
-            let (mut whole, mut pieces) = (Scan::default(), Scan::default());
+            let (mut whole, mut pieces) = (Scan::new(Heartbeat::parse), Scan::new(Heartbeat::parse));
             whole.feed(text.as_bytes());
             text.as_bytes().chunks(piece).for_each(|piece| pieces.feed(piece));
             prop_assert_eq!(whole.last(), pieces.last());
