@@ -51,6 +51,11 @@ pub fn is_json_line(line: &str) -> bool {
     line.len() >= 2 && line.starts_with('{') && line.ends_with('}') && !line.bytes().any(|b| b < 0x20)
 }
 
+/// Whether a text is one JSON object, of bounded depth, and nothing else.
+pub fn is_json_object(text: &str) -> bool {
+    crate::json::object(text, |_, _| Some(())).is_some()
+}
+
 /// A component of a path that can be typed, and written into JSON as it is.
 fn is_name(id: &str) -> bool {
     let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'/' | b'"' | b'\\');

@@ -31,11 +31,6 @@ impl Lines {
         }
     }
 
-    /// Whether a line of that length fits at all.
-    pub(super) fn takes(&self, line_bytes: usize) -> bool {
-        line_bytes < self.ring.len()
-    }
-
     /// Adds a line.
     pub(super) fn push_line(&mut self, line: &str) {
         self.push(line.as_bytes());
@@ -137,7 +132,6 @@ mod tests {
         assert_eq!(text(&lines), "one\ntwo\n");
         lines.push_line("three");
         assert_eq!(text(&lines), "two\nthree\n");
-        assert!(lines.takes(9) && !lines.takes(10));
         lines.push_line("123456789");
         assert_eq!(text(&lines), "123456789\n");
         lines.clear();

@@ -5,20 +5,26 @@
 //!
 //! Never grants a lease, never talks to a GPU.
 
+mod bridge;
+mod compose;
 mod config;
 mod lines;
+mod names;
+mod publish;
 mod published;
 mod record;
 mod seed;
 mod store;
 mod tree;
+mod window;
 
 use protocol::refusal::Refusal;
 
 pub use self::config::GpuConfig;
+pub(crate) use self::names::Node;
 pub(crate) use self::config::MAX_GPUS;
 pub(crate) use self::store::{Capacity, Gpus};
-pub(crate) use self::tree::{Node, Open, Tree};
+pub(crate) use self::tree::{Open, Tree};
 
 use crate::queen::Queen;
 

@@ -5,6 +5,7 @@
 //!
 //! Never changes state: that is [`store`](super::store).
 
+use protocol::gpu::{CTL_BYTES, LEASE_BYTES, STATUS_BYTES};
 use runtime::journal::Owner;
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +73,7 @@ pub(super) enum Record<'a> {
 
 /// A file of lines of a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum File {
+pub(crate) enum File {
     /// `ctl`
     Ctl,
     /// `lease`
@@ -84,6 +85,15 @@ pub(super) enum File {
 impl File {
     /// Every file.
     pub(super) const ALL: [File; 3] = [File::Ctl, File::Lease, File::Status];
+
+    /// Bytes that are kept of it (WIRE 4.8).
+    pub(super) const fn bytes(self) -> usize {
+        match self {
+            File::Ctl => CTL_BYTES,
+            File::Lease => LEASE_BYTES,
+            File::Status => STATUS_BYTES,
+        }
+    }
 }
 
 /// Where what is published came from.

@@ -9,9 +9,8 @@
 use alloc::boxed::Box;
 use core::fmt;
 
-use protocol::gpu::{
-    ACTIVE_BYTES, CTL_BYTES, GPU_ID_BYTES, GpuInfo, LEASE_BYTES, STATUS_BYTES, is_json_line,
-};
+use protocol::gpu::{ACTIVE_BYTES, GPU_ID_BYTES, GpuInfo, is_json_line, is_model_id};
+use protocol::limits::OUT_LINE_BYTES;
 use protocol::refusal::Refusal;
 use runtime::journal::{Journal, JournalError, Recovery, Snapshot, Unreadable};
 use runtime::region::Region;
@@ -34,7 +33,7 @@ pub(crate) struct Capacity {
 /// Why a line was not added. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LineError {
-    /// There is no such GPU.
+    /// There is no such GPU, or nothing is published.
     NoGpu,
     /// It is not what the file takes.
     Form,
@@ -64,6 +63,18 @@ impl From<LineError> for Refusal {
             LineError::Journal(_) => Refusal::BufferFull,
         }
     }
+}
+
+/// Whether a file takes a line: it is what is kept there, and fits the file and a console's line.
+pub(super) fn takes(file: File, line: &str) -> Result<(), LineError> {
+    if line.len() >= file.bytes().min(OUT_LINE_BYTES) {
+        return Err(LineError::TooLong);
+    }
+    let formed = match file {
+        File::Ctl => !line.is_empty() && !line.bytes().any(|b| b < 0x20 || b == 0x7f),
+        File::Lease | File::Status => is_json_line(line),
+    };
+    if formed { Ok(()) } else { Err(LineError::Form) }
 }
 
 /// A place for a GPU.
@@ -114,7 +125,7 @@ impl GpuConfig {
     /// remember and for a while of lines between two compactions.
     pub fn region_bytes() -> usize {
         // A record has some 32 bytes around its text.
-        let files = CTL_BYTES + LEASE_BYTES + STATUS_BYTES;
+        let files: usize = File::ALL.iter().map(|file| file.bytes()).sum();
         let gpus = MAX_GPUS * (files + (files / PIECE_BYTES + 4) * 32);
         let published = TEXT_BYTES + (MAX_GPUS + MAX_MODELS + 2) * 32;
         2 * (512 + gpus + published + ACTIVE_BYTES + 32 + 65_536)
@@ -141,7 +152,7 @@ impl Gpus {
             let mut seed = Published::new();
             // The mocks are few and short.
             let _ = seed::add_mocks(&mut seed);
-            gpus.install(&mut seed, Origin::Seed)?;
+            gpus.install(&mut seed, Origin::Seed, None)?;
         }
         Ok((gpus, recovery))
     }
@@ -170,17 +181,8 @@ impl Gpus {
 
     /// Appends a line to a file of a GPU; the oldest lines make room for it.
     pub(super) fn append(&mut self, gpu: GpuRef, file: File, line: &str) -> Result<(), LineError> {
-        let lines = self.lines(gpu, file).ok_or(LineError::NoGpu)?;
-        let formed = match file {
-            File::Ctl => !line.is_empty() && !line.bytes().any(|b| b < 0x20 || b == 0x7f),
-            File::Lease | File::Status => is_json_line(line),
-        };
-        if !lines.takes(line.len()) {
-            return Err(LineError::TooLong);
-        }
-        if !formed {
-            return Err(LineError::Form);
-        }
+        self.lines(gpu, file).ok_or(LineError::NoGpu)?;
+        takes(file, line)?;
         let slot = gpu.slot;
         self.commit(Record::Line { slot, file, line })
             .map_err(LineError::Journal)
@@ -212,6 +214,37 @@ impl Gpus {
         self.state.slot(gpu).map(|slot| slot.lines(file))
     }
 
+    /// Where what is published came from.
+    pub(super) fn origin(&self) -> Origin {
+        self.state.origin
+    }
+
+    /// Whether a host has published something, and there are models and a telemetry schema.
+    pub(super) fn is_published(&self) -> bool {
+        matches!(self.state.origin, Origin::Host { .. })
+    }
+
+    /// What is published.
+    pub(super) fn published(&self) -> &Published {
+        &self.state.published
+    }
+
+    /// The models that were activated, the last one of which is active.
+    pub(super) fn active(&self) -> &Lines {
+        &self.state.active
+    }
+
+    /// Activates a model; it need not be available yet. The oldest lines make room for it.
+    pub(super) fn activate(&mut self, id: &str) -> Result<(), LineError> {
+        if !self.is_published() {
+            return Err(LineError::NoGpu);
+        }
+        if !is_model_id(id) {
+            return Err(LineError::Form);
+        }
+        self.commit(Record::Activated { id }).map_err(LineError::Journal)
+    }
+
     /// How often something was published: what an open file of a publish compares.
     pub(crate) fn installs(&self) -> u32 {
         self.state.installs
@@ -234,12 +267,23 @@ impl Gpus {
     }
 
     /// Puts a publish in force: in the journal all at once, then in memory. What was published before is left in
-    /// `next`.
-    pub(super) fn install(&mut self, next: &mut Published, origin: Origin) -> Result<(), JournalError> {
+    /// `next`. `active` becomes active if no model is: which one is in use is decided here, not on the host.
+    pub(super) fn install(
+        &mut self,
+        next: &mut Published,
+        origin: Origin,
+        active: Option<&str>,
+    ) -> Result<(), JournalError> {
+        let active = active.filter(|_| self.state.active.len() == 0);
         let state = &self.state;
-        self.journal
-            .compact(|snapshot| state.write(next, origin, snapshot))?;
+        self.journal.compact(|snapshot| {
+            state.write(next, origin, snapshot)?;
+            active.map_or(Ok(()), |id| snapshot.value(&Record::Activated { id }))
+        })?;
         self.state.replace(next, origin);
+        if let Some(id) = active {
+            self.state.active.push_line(id);
+        }
         Ok(())
     }
 }
@@ -250,9 +294,9 @@ impl State {
             id: heapless::String::new(),
             turns: 0,
             capacity: Capacity::default(),
-            ctl: Lines::new(CTL_BYTES),
-            lease: Lines::new(LEASE_BYTES),
-            status: Lines::new(STATUS_BYTES),
+            ctl: Lines::new(File::Ctl.bytes()),
+            lease: Lines::new(File::Lease.bytes()),
+            status: Lines::new(File::Status.bytes()),
         };
         State {
             origin: Origin::Nothing,

@@ -356,6 +356,15 @@ impl Session {
         Ok(Session { ctx, client, root })
     }
 
+    /// A second session of the same operator.
+    pub async fn another(&self) -> Result<Session, ClientError> {
+        Session::begin(self.ctx.clone(), self.client.clone()).await
+    }
+
+    pub async fn sleep(&self, time: Duration) {
+        self.ctx.sleep(time).await;
+    }
+
     /// Loses patience: `None` if the line was not answered within that time, and the request was dropped.
     pub async fn echo_within(
         &self,
