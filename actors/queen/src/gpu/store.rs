@@ -198,6 +198,14 @@ impl Gpus {
         self.state.slot(gpu).map(|slot| slot.lines(file))
     }
 
+    /// The manifest of an available model.
+    pub(crate) fn manifest(&self, model_id: &str) -> Option<&str> {
+        let mut models = self.state.published.models();
+        models
+            .find(|(id, _)| *id == model_id)
+            .map(|(_, manifest)| manifest)
+    }
+
     /// How often something was published: what an open file of a publish compares.
     pub(super) fn installs(&self) -> u32 {
         self.state.installs
