@@ -600,6 +600,27 @@ fn a_crash_at_any_write_leaves_what_was_acknowledged() {
     }
 }
 
+#[test]
+fn what_an_unfinished_write_has_left_does_not_come_back_with_the_next() {
+    for write in 1..8 {
+        let (region, mut store) = fresh();
+        store.begun("d").unwrap();
+        region.crash_at(write, Crash::Refuse);
+        let written = store.push("d", 1, "one\ntwo\nthree\n");
+        region.crash_never();
+        let mut store = open(&region);
+        let before = store.cat("d", 1).unwrap();
+        assert_eq!(before.is_empty(), written.is_err());
+        // The same place, number and length as the first of the three.
+        store.push("d", 1, "one").unwrap();
+        assert_eq!(
+            open(&region).cat("d", 1).unwrap(),
+            format!("{before}one\n"),
+            "write {write}"
+        );
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
