@@ -158,7 +158,6 @@ impl Gpus {
     }
 
     /// What a GPU has to lease.
-    #[allow(dead_code)] // by leases
     pub(crate) fn capacity(&self, gpu_id: &str) -> Option<Capacity> {
         self.state.find(gpu_id).map(|(_, slot)| slot.capacity)
     }
@@ -173,7 +172,6 @@ impl Gpus {
     }
 
     /// Appends a lease line.
-    #[allow(dead_code)] // by leases
     pub(crate) fn append_lease(&mut self, gpu_id: &str, line: &str) -> Result<(), LineError> {
         let gpu = self.find(gpu_id).ok_or(LineError::NoGpu)?;
         self.append(gpu, File::Lease, line)
@@ -243,6 +241,14 @@ impl Gpus {
             return Err(LineError::Form);
         }
         self.commit(Record::Activated { id }).map_err(LineError::Journal)
+    }
+
+    /// The manifest of an available model.
+    pub(crate) fn manifest(&self, model_id: &str) -> Option<&str> {
+        let mut models = self.state.published.models();
+        models
+            .find(|(id, _)| *id == model_id)
+            .map(|(_, manifest)| manifest)
     }
 
     /// How often something was published: what an open file of a publish compares.
