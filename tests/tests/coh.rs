@@ -1,41 +1,79 @@
-//! `coh` against a real hive.
+//! `coh` against a real hive, and beside the public Python client on the same files.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
-use tests::{Hive, programs};
+use tests::{Hive, Options, programs, python};
 
-fn coh(hive: &Hive, arguments: &[&str]) -> Output {
-    let addr = hive.addr();
-    Command::new(programs::program("coh"))
-        .args([
-            "--tcp-host",
-            &addr.ip().to_string(),
-            "--tcp-port",
-            &addr.port().to_string(),
-        ])
-        .args(["--auth-token", hive.token()])
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .expect("coh runs")
+const BASE: &str = "vision-base-v1";
+
+/// A host: a hive to talk to and a directory for its files.
+struct Host {
+    hive: Hive,
+    files: tempfile::TempDir,
 }
 
-/// What it printed; it has to end with that status.
-fn prints(hive: &Hive, arguments: &[&str], status: i32) -> String {
-    let output = coh(hive, arguments);
-    assert_eq!(
-        output.status.code(),
-        Some(status),
-        "coh {arguments:?}: {output:?}"
-    );
+impl Host {
+    fn of(hive: Hive) -> Host {
+        let files = tempfile::tempdir().expect("a directory");
+        Host { hive, files }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.files
+            .path()
+            .join(name)
+            .to_str()
+            .expect("a plain path")
+            .to_owned()
+    }
+
+    fn tool(&self, name: &str, arguments: &[&str]) -> Output {
+        let addr = self.hive.addr();
+        Command::new(programs::program(name))
+            .args([
+                "--tcp-host",
+                &addr.ip().to_string(),
+                "--tcp-port",
+                &addr.port().to_string(),
+            ])
+            .args(["--auth-token", self.hive.token()])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .expect("it runs")
+    }
+
+    /// What `coh` printed; it has to end with that status.
+    fn coh(&self, arguments: &[&str], status: i32) -> String {
+        said(arguments, self.tool("coh", arguments), status)
+    }
+
+    /// What the public client printed on this host's files; it has to end with that status.
+    fn python(&self, arguments: &[&str], status: i32) -> String {
+        let output = Command::new(python::with(&[python::COHESIX]))
+            .arg(python::script("registry.py"))
+            .arg(arguments[0])
+            .arg(self.files.path())
+            .args(&arguments[1..])
+            .output()
+            .expect("python runs");
+        said(arguments, output, status)
+    }
+}
+
+fn said(arguments: &[&str], output: Output, status: i32) -> String {
+    assert_eq!(output.status.code(), Some(status), "{arguments:?}: {output:?}");
     let both = [output.stdout, output.stderr].concat();
     String::from_utf8(both).expect("UTF-8")
 }
 
 #[test]
 fn the_gpus_of_a_fresh_hive_are_mocks_and_say_so() {
-    let hive = Hive::fresh();
-    let list = prints(&hive, &["gpu", "list"], 0);
+    let host = Host::of(Hive::fresh());
+    let list = host.coh(&["gpu", "list"], 0);
     let lines: Vec<_> = list.lines().collect();
     assert_eq!(lines.len(), 2, "{list}");
     assert!(lines[0].starts_with("gpu id=GPU-0 name=Mock 4090"), "{list}");
@@ -44,20 +82,167 @@ fn the_gpus_of_a_fresh_hive_are_mocks_and_say_so() {
         "{list}"
     );
     let status = ["gpu", "status", "--gpu", "GPU-0"];
-    assert_eq!(prints(&hive, &status, 0), "gpu id=GPU-0 status=EMPTY\n");
-    let unknown = prints(&hive, &["gpu", "status", "--gpu", "GPU-9"], 5);
+    assert_eq!(host.coh(&status, 0), "gpu id=GPU-0 status=EMPTY\n");
+    let unknown = host.coh(&["gpu", "status", "--gpu", "GPU-9"], 5);
     assert!(
         unknown.starts_with("ERR GPU reason=ERR CAT reason=policy detail=invalid-path"),
         "{unknown}"
     );
-    let none = prints(&hive, &["run", "--gpu", "GPU-0", "--", "true"], 125);
+    let none = host.coh(&["run", "--gpu", "GPU-0", "--", "true"], 125);
     assert!(
         none.starts_with("ERR RUN reason=no active lease for gpu GPU-0"),
         "{none}"
     );
-    let doctor = prints(&hive, &["doctor"], 0);
+    let doctor = host.coh(&["doctor"], 0);
     assert!(
         doctor.contains("OK DOCTOR check=gpus (gpus=2 models="),
         "{doctor}"
     );
+}
+
+/// A sample with drift.
+fn sample(n: usize) -> String {
+    format!(
+        "{{\"schema_version\":\"gpu-telemetry/v1\",\"device_id\":\"d-1\",\"model_id\":\"{BASE}\",\
+         \"time_window\":{{\"start_ms\":{n},\"end_ms\":{}}},\"token_count\":{n},\"latency_histogram\":[1,2,3],\
+         \"drift\":0.5}}",
+        n + 1
+    )
+}
+
+/// The one job of a hive, once it is there.
+fn job(hive: &Hive) -> String {
+    let (mut console, begun) = (hive.queen(), Instant::now());
+    loop {
+        if let Some(job) = console.ls("/queen/export/lora_jobs").pop() {
+            return job;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "no job");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A hive whose gate opens early, with a job from records that `coh` has pushed.
+fn with_a_job() -> (Host, String) {
+    let host = Host::of(Hive::with(Options {
+        manifest: vec![("min_samples = 500", "min_samples = 20")],
+        ..Options::default()
+    }));
+    let file = host.path("records.ndjson");
+    let lines: Vec<_> = (0..20).map(sample).collect();
+    fs::write(&file, lines.join("\n")).expect("records");
+    let pushed = host.coh(&["telemetry", "push", &file, "--device", "d-1", "--raw-lines"], 0);
+    assert!(
+        pushed.starts_with("telemetry push device=d-1 seg_id=seg-000001 records=20 "),
+        "{pushed}"
+    );
+    let job = job(&host.hive);
+    (host, job)
+}
+
+#[test]
+fn telemetry_in_and_out_and_a_job_from_it() {
+    let (host, job) = with_a_job();
+    fs::write(host.path("big.bin"), vec![7; (16 << 20) + 5]).expect("a big file");
+    let big = host.coh(
+        &["telemetry", "push", &host.path("big.bin"), "--device", "d-2"],
+        0,
+    );
+    assert!(
+        big.contains("records=2 ") && big.contains("source_bytes=16777221 mode=reference"),
+        "{big}"
+    );
+    fs::write(host.path("note.txt"), "two\nlines\n").expect("a note");
+    let note = ["telemetry", "push", &host.path("note.txt"), "--device", "d-2"];
+    assert!(host.coh(&note, 0).contains("seg_id=seg-000002 records=1 "));
+
+    let pulled = host.coh(&["telemetry", "pull", "--out", &host.path("pulled")], 0);
+    assert_eq!(pulled.lines().count(), 3, "{pulled}");
+    let read = |name: &str| fs::read_to_string(host.path(name)).expect("it was pulled");
+    let records = fs::read_to_string(host.path("records.ndjson")).expect("records");
+    assert_eq!(read("pulled/d-1/seg/seg-000001").trim_end(), records);
+    assert!(
+        read("pulled/d-2/seg/seg-000001").starts_with("{\"schema\":\"coh-ref-c/v1\",\"seq\":1,\"off\":0,")
+    );
+    assert!(read("pulled/d-2/seg/seg-000002").contains("\"payload\":\"two\\nlines\\n\""));
+
+    let export = ["peft", "export", "--job", &job, "--out", &host.path("out")];
+    assert_eq!(host.coh(&export, 0).matches("saved=").count(), 3);
+    assert_eq!(host.coh(&export, 0).matches("kept=").count(), 3);
+    assert_eq!(read(&format!("out/{job}/base_model.ref")).trim(), BASE);
+    let none = host.coh(
+        &["peft", "export", "--job", "none", "--out", &host.path("out")],
+        5,
+    );
+    assert!(
+        none.starts_with("ERR PEFT reason=missing export job none"),
+        "{none}"
+    );
+}
+
+/// An adapter by the public names, and one as PEFT saves it.
+fn adapters(directory: &Path) {
+    let header =
+        br#"{"base_model.model.m.lora_A.weight":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}"#;
+    let mut weights = (header.len() as u64).to_le_bytes().to_vec();
+    weights.extend_from_slice(header);
+    weights.extend_from_slice(&[0; 24]);
+    let put = |name: &str, content: &[u8]| {
+        let path = directory.join(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+        fs::write(path, content).expect("a file");
+    };
+    put("adapter/adapter.safetensors", &weights);
+    put("adapter/lora.json", b"{\"rank\": 2}\n");
+    put("peft/adapter_model.safetensors", &weights);
+    let config = format!(
+        r#"{{"peft_type":"LORA","r":2,"lora_alpha":2,"target_modules":["m"],"base_model_name_or_path":"{BASE}"}}"#
+    );
+    put("peft/adapter_config.json", config.as_bytes());
+    put("peft/metrics.json", b"{\"loss\": 0.5}\n");
+}
+
+fn import(host: &Host, model: &str, from: &str, job: &str, status: i32) -> String {
+    let (from, out, registry) = (host.path(from), host.path("out"), host.path("registry"));
+    let import = [
+        "peft",
+        "import",
+        "--model",
+        model,
+        "--from",
+        &from,
+        "--job",
+        job,
+        "--export",
+        &out,
+        "--registry",
+        &registry,
+    ];
+    host.coh(&import, status)
+}
+
+#[test]
+fn bundles_of_either_client_are_imported_by_the_other() {
+    let (host, job) = with_a_job();
+    adapters(host.files.path());
+    let addr = host.hive.addr();
+    let (ip, port) = (addr.ip().to_string(), addr.port().to_string());
+    host.python(&["export", &job, &ip, &port, host.hive.token()], 0);
+    let bundle = PathBuf::from(host.path("out")).join(&job);
+    assert!(import(&host, "ours", "peft", &job, 0).contains(&format!("base={BASE} ")));
+    fs::remove_dir_all(&bundle).expect("there was a bundle");
+
+    host.coh(&["peft", "export", "--job", &job, "--out", &host.path("out")], 0);
+    host.python(&["import", "theirs", &job], 0);
+    // Either knows that the other's model is there.
+    assert!(import(&host, "theirs", "adapter", &job, 5).contains("model theirs already imported"));
+    assert!(
+        host.python(&["import", "ours", &job], 1)
+            .contains("model ours already imported")
+    );
+    let doctor = host.coh(&["doctor", "--registry", &host.path("registry")], 0);
+    for model in ["ours", "theirs"] {
+        let sound = format!("OK DOCTOR check=model:{model} (base={BASE} job={job})");
+        assert!(doctor.contains(&sound), "{doctor}");
+    }
 }

@@ -9,7 +9,7 @@
 use alloc::boxed::Box;
 use core::fmt;
 
-use protocol::gpu::{ACTIVE_BYTES, GPU_ID_BYTES, GpuInfo, is_json_line, is_model_id};
+use protocol::gpu::{ACTIVE_BYTES, GPU_ID_BYTES, GpuInfo, LEASE_BYTES, is_json_line, is_model_id};
 use protocol::limits::OUT_LINE_BYTES;
 use protocol::refusal::Refusal;
 use runtime::journal::{Journal, JournalError, Recovery, Snapshot, Unreadable};
