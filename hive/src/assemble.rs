@@ -86,7 +86,7 @@ pub fn console_connections(manifest: &Manifest) -> u16 {
 }
 
 /// The listener for 9P clients inside the hive.
-fn guest_ninep(manifest: &Manifest) -> Option<console_tcp::Ninep> {
+pub(crate) fn guest_ninep(manifest: &Manifest) -> Option<console_tcp::Ninep> {
     manifest.ninep.as_ref().map(|ninep| console_tcp::Ninep {
         port: ninep.guest_port,
         connections: ninep.connections,
@@ -148,15 +148,19 @@ fn console(manifest: &Manifest, secrets: &Secrets) -> (Build, usize) {
     (build(spawn), tasks)
 }
 
+/// The console's configuration as far as its sizes go.
+pub(crate) fn console_config(manifest: &Manifest) -> Result<console_tcp::Config, console_tcp::ConfigError> {
+    let stack = StackConfig::new(CONSOLE_MAC, CONSOLE_ADDRESS, PREFIX, 0);
+    let mut config = console_tcp::Config::new(b"any", manifest.console.guest_port, stack)?;
+    config.ninep = guest_ninep(manifest);
+    config.sessions = manifest.console.sessions;
+    config.unauthenticated = manifest.console.unauthenticated;
+    Ok(config)
+}
+
 /// NineDoor's doors, the console's with as many fids as it may need.
 fn doors(manifest: &Manifest) -> Vec<ninedoor::Door> {
-    let stack = StackConfig::new(CONSOLE_MAC, CONSOLE_ADDRESS, PREFIX, 0);
-    let needed =
-        console_tcp::Config::new(b"any", manifest.console.guest_port, stack).map_or(0, |mut config| {
-            config.sessions = manifest.console.sessions;
-            config.ninep = guest_ninep(manifest);
-            config.fids()
-        });
+    let needed = console_config(manifest).map_or(0, |config| config.fids());
     let mut doors = ninedoor::Config::default().doors;
     for door in doors
         .iter_mut()

@@ -8,13 +8,14 @@
 use std::collections::BTreeMap;
 
 use hive_boot::{
-    Actor, Boot, Child, ConsoleTcp, DoorLimits, GateRule, Ingest, Limits, NineDoor, Probe, Queen, SerialBoot,
-    SupervisorBoot, TicketLimits, TimerBoot, Workers, encode,
+    Actor, Boot, Child, ConsoleTcp, DoorLimits, GateRule, Ingest, Limits, Net, NineDoor, Probe, Queen,
+    SerialBoot, SupervisorBoot, TicketLimits, TimerBoot, Workers, encode,
 };
 use protocol::role::Role;
 
 use crate::assemble::{
-    CONSOLE_ADDRESS, CONSOLE_MAC, NET_ADDRESS, NET_MAC, PREFIX, TIMERS_PER_TASK, console_connections,
+    CONSOLE_ADDRESS, CONSOLE_MAC, NET_ADDRESS, NET_MAC, PREFIX, TIMERS_PER_TASK, console_config,
+    console_connections, guest_ninep,
 };
 use crate::manifest::{Domain, Link, Manifest};
 use crate::microkit::{NetDomain, ProtectionDomain, System, kept_region, link_channel, log_sources};
@@ -147,7 +148,8 @@ impl Builder<'_> {
 
     fn net(&self) -> (Actor, u32) {
         let NetDomain::Probe(script) = self.net else {
-            return (Actor::Net, 1);
+            let connections = console_connections(self.manifest);
+            return (Actor::Net(Net { connections }), 1);
         };
         let probe = Probe {
             token: self.secrets.auth_token.expose().to_owned(),
@@ -172,6 +174,7 @@ impl Builder<'_> {
         let console = ConsoleTcp {
             token: self.secrets.auth_token.expose().to_owned(),
             port: told.guest_port,
+            ninep: guest_ninep(self.manifest).map(|ninep| (ninep.port, count(ninep.connections) as u16)),
             mac: CONSOLE_MAC,
             ip: CONSOLE_ADDRESS.octets(),
             prefix: PREFIX,
@@ -182,11 +185,8 @@ impl Builder<'_> {
             auth_timeout_ms: told.auth_timeout_ms,
             idle_timeout_s: told.idle_timeout_s,
         };
-        // One for each place, and the console's standing tasks.
-        (
-            Actor::ConsoleTcp(console),
-            count(told.sessions + told.unauthenticated) + 8,
-        )
+        let tasks = console_config(self.manifest).map_or(0, |config| config.tasks());
+        (Actor::ConsoleTcp(console), count(tasks))
     }
 
     fn ninedoor(&self) -> NineDoor {
@@ -224,6 +224,7 @@ impl Builder<'_> {
                 workers: count(limits.workers),
                 binds: count(limits.binds),
             },
+            console_fids: count(console_config(self.manifest).map_or(0, |config| config.fids())),
         }
     }
 

@@ -3,6 +3,7 @@
 
 pub mod assemble;
 pub mod image;
+pub mod listen;
 pub mod manifest;
 pub mod microkit;
 pub mod qemu;

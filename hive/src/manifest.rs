@@ -429,6 +429,8 @@ impl Manifest {
         within("workers.tick_ms", self.workers.tick_ms, 1..=3_600_000)?;
         within("gpu.streams", self.gpu.streams, 1..=4096)?;
         within("gpu.bridge_timeout_ms", self.gpu.bridge_timeout_ms, 100..=600_000)?;
+        within("supervision.intensity", self.supervision.intensity, 0..=10_000)?;
+        within("supervision.window_s", self.supervision.window_s, 1..=86_400)?;
         self.check_domains()?;
         telemetry::check(&self.telemetry, &self.gates, &self.gate, &self.domain)?;
         self.check_links()?;
@@ -599,6 +601,8 @@ mod tests {
             ),
             ("connections = 8", "connections = 33", "1 to 32"),
             ("guest_port = 31338", "guest_port = 31337", "different ports"),
+            ("intensity = 60", "intensity = 10001", "0 to 10000"),
+            ("window_s = 60", "window_s = 0", "1 to 86400"),
             ("frames = 128", "frames = 512", "1 to 511"),
             ("[workers]", "[workers]\ntock_ms = 1", "tock_ms"),
             (

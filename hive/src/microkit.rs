@@ -13,6 +13,7 @@ use probe::Script;
 use runtime::link::{LinkMemory, ShapeError};
 use runtime::supervision::RawStatus;
 
+use crate::assemble::console_config;
 use crate::manifest::{Link, Manifest};
 
 /// The board that all of this is for.
@@ -32,6 +33,10 @@ const MAPPINGS: u64 = 0x1000_0000;
 /// Stack of an actor: its futures are built there before they go to the heap.
 const ACTOR_STACK: u64 = 0x10_0000;
 const SMALL_STACK: u64 = 0x1_0000;
+
+/// Heap of the console for each of its places, with its TCP buffers. Measured are 180 KiB on average; a place for a 9P
+/// client takes more than one for a console session.
+const CONSOLE_PLACE_BYTES: u64 = 0x4_0000;
 
 /// Registers of devices on QEMU's `virt` machine.
 const UART: u64 = 0x900_0000;
@@ -199,7 +204,10 @@ impl System {
     }
 
     fn supervisor(&mut self, manifest: &Manifest) {
-        let mut domain = self.begin("supervisor", SUPERVISOR_PRIORITY, SMALL_STACK, 0x1_0000);
+        // It remembers the times of so many restarts of each child.
+        let times = manifest.domain.len() as u64 * u64::from(manifest.supervision.intensity) * 8;
+        let heap = 0x1_0000 + times;
+        let mut domain = self.begin("supervisor", SUPERVISOR_PRIORITY, SMALL_STACK, heap);
         domain.map("status", self, true);
         for link in &manifest.link {
             domain.map(&format!("link-{}-head", link.name), self, true);
@@ -216,7 +224,7 @@ impl System {
     fn actor(&mut self, manifest: &Manifest, index: usize, net: &NetDomain) {
         let told = &manifest.domain[index];
         let name = told.name.as_str();
-        let mut domain = self.begin(name, told.priority, ACTOR_STACK, heap_bytes(name));
+        let mut domain = self.begin(name, told.priority, ACTOR_STACK, heap_bytes(manifest, name));
         domain.child = Some(index);
         domain.map("clock", self, false);
         domain.map("status", self, false);
@@ -523,10 +531,13 @@ pub fn log_sources(manifest: &Manifest) -> impl Iterator<Item = &str> {
     actors.chain(["supervisor", "timer"])
 }
 
-/// Heap of an actor: tables and buffers of all its sessions, taken at boot.
-fn heap_bytes(name: &str) -> u64 {
+/// Heap of an actor: tables and buffers of all its sessions, taken at boot. It is not part of the image.
+fn heap_bytes(manifest: &Manifest, name: &str) -> u64 {
     match name {
-        "console-tcp" => 4 * LARGE_PAGE,
+        "console-tcp" => {
+            let places = console_config(manifest).map_or(0, |config| config.places()) as u64;
+            (places * CONSOLE_PLACE_BYTES).next_multiple_of(LARGE_PAGE)
+        }
         "ninedoor" => 4 * LARGE_PAGE,
         "queen" => 2 * LARGE_PAGE,
         _ => LARGE_PAGE,

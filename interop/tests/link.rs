@@ -35,6 +35,7 @@ fn echo(link: &SharedLink, side: Side, channel: Channel) -> Domain<FifoExecutor>
         seed: 0,
         fault_injection: false,
         fault_asked: None,
+        address_faults: false,
     };
     Domain::new(setup, FifoExecutor::new(4), Instant::ZERO, |context| {
         let link = context.link("them").expect("a link of that name");

@@ -7,8 +7,10 @@ extern crate alloc;
 #[cfg(any(test, feature = "forward", feature = "tap"))]
 extern crate std;
 
+mod carried;
 mod config;
 mod device;
+mod driver;
 mod engine;
 mod error;
 mod flows;
@@ -26,8 +28,10 @@ mod stream;
 #[cfg(feature = "tap")]
 pub mod tap;
 
+pub use carried::{Carried, RESET_BYTES, refusal};
 pub use config::{FRAME_BYTES, Limits, StackConfig, Timers};
 pub use device::{Blocked, FrameDevice, Incarnation};
+pub use driver::{Card, PATIENCE, drive};
 pub use error::{BindError, ConfigError, ConnectError, TcpError};
 pub use link::LinkDevice;
 pub use listener::TcpListener;

@@ -18,6 +18,7 @@ use crate::badge::{Badges, Channel};
 use crate::counters::{Counter, Counters, CountersView};
 use crate::domain::{Directory, WallClock};
 use crate::executor::{Spawn, SpawnError};
+use crate::fault::{self, Fault, FaultError};
 use crate::link::Link;
 use crate::random::Random;
 use crate::region::Region;
@@ -57,6 +58,7 @@ pub(crate) struct Inner {
     pub(crate) status: Option<(StatusView, Rc<Wakers>)>,
     pub(crate) clock: WallClock,
     pub(crate) fault_asked: Option<Rc<dyn Fn(usize)>>,
+    pub(crate) address_faults: bool,
 }
 
 /// The part of a domain that its links and timers share. It refers to none of them.
@@ -68,8 +70,10 @@ pub(crate) struct Core {
     operations_left: Cell<u32>,
     pub(crate) counters: Counters,
     timers: RefCell<Timers>,
-    random: Random,
+    pub(crate) random: Random,
     faults: bool,
+    /// It was asked to write over its links' memory, and has not yet.
+    scribble: Cell<bool>,
 }
 
 impl Context {
@@ -198,19 +202,21 @@ impl Context {
         self.inner.directory.names()
     }
 
-    /// Makes `domain` panic in its next turn. False, and nothing happens, unless there is such a domain and the
-    /// topology allows faults.
-    pub fn inject_fault(&self, domain: &str) -> bool {
+    /// Makes `domain` do that in its next turn.
+    ///
+    /// # Errors
+    /// See [`FaultError`]; nothing happens then.
+    pub fn inject_fault(&self, domain: &str, fault: Fault) -> Result<(), FaultError> {
+        let asked = self.inner.fault_asked.as_ref().ok_or(FaultError::NotAllowed)?;
+        if fault == Fault::BadPointer && !self.inner.address_faults {
+            return Err(FaultError::Unsupported(fault));
+        }
         let index = self.domains().iter().position(|name| name == domain);
-        let (Some(asked), Some(index)) = (&self.inner.fault_asked, index) else {
-            return false;
-        };
-        let Some(counters) = self.inner.directory.counters(domain) else {
-            return false;
-        };
-        counters.set_fault(0);
+        let index = index.ok_or(FaultError::UnknownDomain)?;
+        let counters = self.inner.directory.counters(domain);
+        counters.ok_or(FaultError::UnknownDomain)?.set_fault(fault, 0);
         asked(index);
-        true
+        Ok(())
     }
 }
 
@@ -232,6 +238,7 @@ impl Core {
             timers: RefCell::new(Timers::new(timers)),
             random: Random::new(seed),
             faults,
+            scribble: Cell::new(false),
         }
     }
 
@@ -249,8 +256,8 @@ impl Core {
     pub(crate) fn begin_turn(&self, now: Instant) {
         self.now.set(now);
         self.counters.add(Counter::Turns, 1);
-        if self.faults && self.counters.fault_at_turn() {
-            fault();
+        if self.faults {
+            self.commit(self.counters.fault_at_turn());
         }
     }
 
@@ -287,18 +294,24 @@ impl Core {
     fn begin_poll(&self) {
         self.operations_left.set(OPERATIONS_PER_POLL);
         self.counters.add(Counter::Polls, 1);
-        if self.faults && self.counters.fault_at_poll() {
-            fault();
+        if self.faults {
+            self.commit(self.counters.fault_at_poll());
         }
     }
-}
 
-/// The panic that a test asked for. Where there is a panic hook, it is not told.
-fn fault() -> ! {
-    #[cfg(any(test, feature = "hosted", feature = "sim"))]
-    std::panic::resume_unwind(Box::new("injected fault"));
-    #[cfg(not(any(test, feature = "hosted", feature = "sim")))]
-    panic!("injected fault");
+    fn commit(&self, due: Option<Fault>) {
+        match due {
+            None => {}
+            Some(Fault::Panic) => fault::panic(),
+            Some(Fault::BadPointer) => fault::touch_nothing(),
+            Some(Fault::Scribble) => self.scribble.set(true),
+        }
+    }
+
+    /// Whether the domain was asked, since the last call, to write over its links' memory.
+    pub(crate) fn take_scribble(&self) -> bool {
+        self.scribble.replace(false)
+    }
 }
 
 impl Future for Sleep {

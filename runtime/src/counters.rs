@@ -2,10 +2,11 @@
 //!
 //! Answers for: plain words in shared memory, written by one domain and read by all, without locks. A snapshot is a
 //! set of reads one after the other: each number is true, their sum may be a moment apart.
-//! Never: decides anything on a number. The one word here that is not a counter is the fault word, for tests.
+//! Never: decides anything on a number. Two words here are no counters: which fault a test asked for, and when.
 
 use alloc::sync::Arc;
 
+use crate::fault::Fault;
 use crate::page::Page;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -18,8 +19,12 @@ pub struct RawCounters {
     values: [AtomicU64; Counter::COUNT],
     refusals: [AtomicU64; 4],
     custom: [AtomicU64; CUSTOM_COUNTERS],
-    /// 0: none. 1: panic at the start of the next turn. n: panic after n - 1 more polls.
+    /// Bytes of heap in use, where the host counts them.
+    heap_bytes: AtomicU64,
+    /// 0: none. 1: at the start of the next turn. n: after n - 1 more polls.
     fault: AtomicU64,
+    /// Which fault; see [`Fault`].
+    fault_kind: AtomicU64,
 }
 
 /// The domain's own handle: it alone counts.
@@ -72,6 +77,8 @@ pub struct Snapshot {
     pub timers_exhausted: u64,
     /// Refusals by reason: busy, quota, cut, policy.
     pub refusals: [u64; 4],
+    /// Bytes of heap in use; 0 where the host does not count them.
+    pub heap_bytes: u64,
     /// The domain's own, see [`Counters::add_custom`].
     pub custom: [u64; CUSTOM_COUNTERS],
 }
@@ -101,7 +108,9 @@ impl RawCounters {
             values: core::array::from_fn(|_| AtomicU64::new(0)),
             refusals: core::array::from_fn(|_| AtomicU64::new(0)),
             custom: core::array::from_fn(|_| AtomicU64::new(0)),
+            heap_bytes: AtomicU64::new(0),
             fault: AtomicU64::new(0),
+            fault_kind: AtomicU64::new(0),
         }
     }
 }
@@ -137,6 +146,11 @@ impl Counters {
         }
     }
 
+    /// Says how many bytes of heap the domain has in use: for its host.
+    pub fn set_heap_bytes(&self, bytes: u64) {
+        self.page.heap_bytes.store(bytes, Ordering::Relaxed);
+    }
+
     /// What others may see.
     pub fn view(&self) -> CountersView {
         CountersView {
@@ -155,31 +169,32 @@ impl Counters {
         }
     }
 
-    /// Asks the domain to panic after `polls` more polls, and at its next turn if that is none.
-    pub(crate) fn set_fault(&self, after_polls: u64) {
+    /// Asks the domain for `fault` after so many more polls, and at its next turn if that is none.
+    pub(crate) fn set_fault(&self, fault: Fault, after_polls: u64) {
+        self.page.fault_kind.store(fault.to_word(), Ordering::Relaxed);
         self.page
             .fault
             .store(after_polls.saturating_add(1), Ordering::Release);
     }
 
-    /// Whether a fault is due at the start of a turn.
-    pub(crate) fn fault_at_turn(&self) -> bool {
-        let due = self.page.fault.load(Ordering::Acquire) == 1;
-        if due {
-            self.page.fault.store(0, Ordering::Release);
+    /// The fault that is due at the start of a turn.
+    pub(crate) fn fault_at_turn(&self) -> Option<Fault> {
+        if self.page.fault.load(Ordering::Acquire) != 1 {
+            return None;
         }
-        due
+        self.page.fault.store(0, Ordering::Release);
+        Some(self.fault_kind())
     }
 
-    /// Whether a fault is due at this poll.
-    pub(crate) fn fault_at_poll(&self) -> bool {
-        match self.page.fault.load(Ordering::Acquire) {
-            0 => false,
-            left => {
-                self.page.fault.store(left - 1, Ordering::Release);
-                left == 1
-            }
-        }
+    /// The fault that is due at this poll.
+    pub(crate) fn fault_at_poll(&self) -> Option<Fault> {
+        let left = self.page.fault.load(Ordering::Acquire).checked_sub(1)?;
+        self.page.fault.store(left, Ordering::Release);
+        (left == 0).then(|| self.fault_kind())
+    }
+
+    fn fault_kind(&self) -> Fault {
+        Fault::from_word(self.page.fault_kind.load(Ordering::Relaxed))
     }
 }
 
@@ -211,6 +226,7 @@ impl RawCounters {
             violations: get(Counter::Violations),
             timers_exhausted: get(Counter::TimersExhausted),
             refusals: self.refusals.each_ref().map(read),
+            heap_bytes: read(&self.heap_bytes),
             custom: self.custom.each_ref().map(read),
         }
     }
@@ -249,14 +265,12 @@ mod tests {
     #[test]
     fn a_fault_is_due_after_so_many_polls_and_once() {
         let counters = Counters::new();
-        counters.set_fault(2);
-        assert!(!counters.fault_at_turn());
-        assert!(!counters.fault_at_poll());
-        assert!(!counters.fault_at_poll());
-        assert!(counters.fault_at_poll());
-        assert!(!counters.fault_at_poll());
-        counters.set_fault(0);
-        assert!(counters.fault_at_turn());
-        assert!(!counters.fault_at_turn());
+        counters.set_fault(Fault::BadPointer, 2);
+        assert_eq!(counters.fault_at_turn(), None);
+        let polls = [(); 4].map(|()| counters.fault_at_poll());
+        assert_eq!(polls, [None, None, Some(Fault::BadPointer), None]);
+        counters.set_fault(Fault::Scribble, 0);
+        assert_eq!(counters.fault_at_turn(), Some(Fault::Scribble));
+        assert_eq!(counters.fault_at_turn(), None);
     }
 }

@@ -71,6 +71,8 @@ pub struct DomainSetup {
     /// Called after the domain asked for a fault of the domain at that index of the directory, so that it gets a turn
     /// soon. `None`: the domain may not ask for faults.
     pub fault_asked: Option<Rc<dyn Fn(usize)>>,
+    /// Whether an access to the first page of the address space, where nothing is mapped, ends this domain alone.
+    pub address_faults: bool,
 }
 
 /// One end of a link, for a domain.
@@ -139,6 +141,7 @@ impl<E: Executor> Domain<E> {
                 .map(|(status, _)| (status.clone(), Rc::new(Wakers::new()))),
             clock,
             fault_asked: setup.fault_asked,
+            address_faults: setup.address_faults,
             core,
         };
         let context = Context {
@@ -156,6 +159,14 @@ impl<E: Executor> Domain<E> {
     /// The handle that the domain's tasks have.
     pub fn context(&self) -> &Context {
         &self.context
+    }
+
+    /// The fault [`Fault::Scribble`](crate::fault::Fault::Scribble), if it was asked for.
+    fn scribble_if_asked(&self) {
+        let Inner { core, links, .. } = &*self.context.inner;
+        if core.take_scribble() {
+            links.iter().for_each(|link| link.end.scribble());
+        }
     }
 
     fn route(&self, badges: Badges) {
@@ -177,9 +188,11 @@ impl<E: Executor> Step for Domain<E> {
     fn turn(&mut self, badges: Badges, now: Instant) -> Turn {
         let core = Rc::clone(&self.context.inner.core);
         core.begin_turn(now);
+        self.scribble_if_asked();
         self.route(badges);
         core.fire_timers();
         let progress = self.executor.run(self.polls_per_turn);
+        self.scribble_if_asked();
         let deadline = match progress {
             Progress::Stalled => core.next_deadline(),
             Progress::Budget => Some(now),

@@ -11,6 +11,7 @@ pub mod context;
 pub mod counters;
 pub mod domain;
 pub mod executor;
+pub mod fault;
 #[cfg(feature = "hosted")]
 pub mod hosted;
 pub mod journal;

@@ -163,6 +163,8 @@ impl Wiring {
             seed: mix(mix(seed ^ domain as u64) ^ incarnation),
             fault_injection: self.topology.fault_injection,
             fault_asked: self.topology.fault_injection.then_some(fault_asked),
+            // The domains of a process share its address space.
+            address_faults: false,
         })
     }
 }

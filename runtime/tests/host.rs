@@ -104,6 +104,7 @@ impl<E: Executor> Host<E> {
                 seed: 1,
                 fault_injection: false,
                 fault_asked: None,
+                address_faults: false,
             };
             Domain::new(setup, executor(), Instant::ZERO, |context| {
                 builds[who](context, Rc::clone(count))

@@ -6,10 +6,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use runtime::Context;
+use runtime::fault::{Fault, FaultError};
 use runtime::link::LinkError;
 use runtime::sim::{Outcome, Sim, SimConfig};
 use runtime::supervision::{ChildState, RestartPolicy};
 use runtime::topology::{DomainSpec, LinkSpec, Topology};
+
+impl Seen {
+    fn failures(&self) -> u32 {
+        self.errors.load(Ordering::SeqCst) + self.violations.load(Ordering::SeqCst)
+    }
+}
 
 /// Answers every frame with itself, for ever and on every connection.
 fn echo(context: &Context) {
@@ -33,6 +40,7 @@ fn echo(context: &Context) {
 struct Seen {
     answers: AtomicU32,
     errors: AtomicU32,
+    violations: AtomicU32,
     connections: AtomicU32,
 }
 
@@ -49,8 +57,10 @@ fn ask(context: &Context, rounds: u32, seen: &Arc<Seen>) {
                 match question(&connection, next).await {
                     Ok(()) => next += 1,
                     Err(error) => {
-                        assert_eq!(error, LinkError::Closed);
-                        seen.errors.fetch_add(1, Ordering::SeqCst);
+                        match error {
+                            LinkError::Violation(_) => seen.violations.fetch_add(1, Ordering::SeqCst),
+                            _ => seen.errors.fetch_add(1, Ordering::SeqCst),
+                        };
                         break;
                     }
                 }
@@ -157,6 +167,7 @@ fn callers_hear_of_a_death_within_one_turn_and_reconnect() {
             .filter(|line| line.contains("turn ping"))
             .count();
         assert_eq!(turns, 1, "seed {seed}: {since:#?}");
+        assert_eq!(seen.violations.load(Ordering::SeqCst), 0, "both are honest");
         assert_eq!(sim.run_for(Duration::from_secs(1)), Outcome::Quiescent);
         assert_eq!(seen.answers.load(Ordering::SeqCst), 1_000);
         assert_eq!(seen.connections.load(Ordering::SeqCst), 2);
@@ -253,8 +264,14 @@ fn a_domain_asks_for_a_fault_only_where_the_topology_allows_it() {
         topology.fault_injection = allowed;
         let mut sim = Sim::new(topology, seeded(1)).expect("sound");
         let asked = sim.with_context("ping", |context| {
-            assert!(!context.inject_fault("nobody"));
-            context.inject_fault("pong")
+            assert!(context.inject_fault("nobody", Fault::Panic).is_err());
+            let refused = context.inject_fault("pong", Fault::BadPointer);
+            let expected = match allowed {
+                true => FaultError::Unsupported(Fault::BadPointer),
+                false => FaultError::NotAllowed,
+            };
+            assert_eq!(refused, Err(expected), "the simulator would not outlive it");
+            context.inject_fault("pong", Fault::Panic).is_ok()
         });
         assert_eq!(asked, Some(allowed));
         sim.run_for(Duration::from_millis(50));
@@ -328,4 +345,31 @@ fn preserved_memory_outlives_domains_and_hives() {
     )
     .expect("sound");
     assert_eq!(sim.region("keeper", "journal").expect("there").to_vec()[0], 3);
+}
+
+#[test]
+fn a_domain_that_scribbles_over_its_links_loses_them_and_nobody_else_anything() {
+    for seed in 0..50 {
+        let (mut topology, seen) = ping_pong(1_000_000);
+        topology.fault_injection = true;
+        let mut sim = Sim::new(topology, seeded(seed)).expect("sound");
+        let answers = || seen.answers.load(Ordering::SeqCst);
+        for mad in ["pong", "ping", "pong"] {
+            let before = answers();
+            let more = sim.run_until(|| answers() > before + 10, Duration::from_secs(1));
+            assert_eq!(more, Outcome::Reached, "seed {seed}: {mad} goes on");
+            let failures = seen.failures();
+            let fault = |context: &Context| context.inject_fault(mad, Fault::Scribble);
+            assert_eq!(sim.with_context("ping", fault), Some(Ok(())));
+            let noticed = sim.run_until(|| seen.failures() > failures, Duration::from_secs(1));
+            assert_eq!(noticed, Outcome::Reached, "seed {seed}: {mad}'s peer, or itself");
+        }
+        let before = answers();
+        let more = sim.run_until(|| answers() > before + 10, Duration::from_secs(1));
+        assert_eq!(more, Outcome::Reached, "seed {seed}: the link is back");
+        let restarts: u64 = sim.supervision().children().map(|child| child.restarts).sum();
+        assert_eq!(restarts, 0, "seed {seed}: nobody died of it");
+        let violations = |name| sim.counters_of(name).expect("there").snapshot().violations;
+        assert!(violations("ping") + violations("pong") >= 3, "seed {seed}");
+    }
 }

@@ -9,8 +9,10 @@
 pub mod console;
 pub mod hive;
 pub mod ninep;
+pub mod operator;
 pub mod programs;
 pub mod python;
 
 pub use console::Console;
 pub use hive::{Hive, Options};
+pub use operator::{Answer, Operator};

@@ -4,6 +4,7 @@ mod support;
 
 use std::time::Duration;
 
+use runtime::fault::Fault;
 use support::{Setting, play};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -210,7 +211,7 @@ fn a_console_that_dies_lets_its_clients_know_and_serves_again() {
     play(Setting::default(), |net| async move {
         let mut client = net.queen().await;
         net.world.expect_restart("console-tcp");
-        assert!(net.ctx.inject_fault("console-tcp"));
+        net.ctx.inject_fault("console-tcp", Fault::Panic).unwrap();
         assert_eq!(client.next().await, None);
         drop(client);
         net.sleep(SECOND / 10).await;

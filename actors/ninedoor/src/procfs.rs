@@ -233,7 +233,9 @@ fn actor_counters(counters: &Counters, out: &mut dyn Lines) {
         ("link_resets", counters.link_resets),
         ("violations", counters.violations),
     ];
-    for (name, value) in plain {
+    let heap = ("heap_bytes", counters.heap_bytes);
+    // Not every host counts it.
+    for (name, value) in plain.into_iter().chain((heap.1 > 0).then_some(heap)) {
         out.line(format_args!("{name}={value}"));
     }
     for (reason, value) in ["busy", "quota", "cut", "policy"].iter().zip(counters.refusals) {

@@ -12,6 +12,7 @@ use ninep::{Attr, DirEntry, DirWriter, Errno, Fid, FileTree, OpenFlags, Qid, Qid
 use protocol::control::QueenRequest;
 use protocol::lifecycle::{self, Gate};
 use protocol::refusal::Refusal;
+use runtime::fault::{Fault, FaultError};
 
 use crate::attach::NoEntry;
 use crate::attr::{MODE_APPEND, own_attr, own_qid};
@@ -409,20 +410,24 @@ impl Tree {
     }
 
     fn inject_fault(&self, node: &Node, index: u8, data: &[u8]) -> Result<(), Fail> {
-        if data.trim_ascii() != b"panic" {
-            return Err(Refusal::InvalidPayload.into());
-        }
+        let asked = core::str::from_utf8(data.trim_ascii()).ok();
+        let fault = asked.and_then(Fault::from_label).ok_or(Refusal::InvalidPayload)?;
         let name = self.shared.actor(index).ok_or(Refusal::InvalidPath)?;
-        if !self.shared.ctx.inject_fault(name) {
-            return Err(Refusal::Denied.into());
-        }
+        self.shared
+            .ctx
+            .inject_fault(name, fault)
+            .map_err(|error| match error {
+                FaultError::NotAllowed => Refusal::Denied,
+                FaultError::UnknownDomain => Refusal::InvalidPath,
+                FaultError::Unsupported(_) => Refusal::Unsupported,
+            })?;
         let mut hall = self.shared.hall.borrow_mut();
         let role = match hall.sessions.get(node.session.slot()).map(|session| session.who) {
             Some(Who::Role(role)) => role.label(),
             _ => "actor",
         };
         hall.note(
-            format_args!("fault injected actor={name} role={role}"),
+            format_args!("fault injected actor={name} fault={fault} role={role}"),
             self.shared.now(),
         );
         Ok(())

@@ -57,7 +57,11 @@ fn a_dead_queen_fails_her_own_files_at_once_and_nothing_else() {
             queen.ls("/").await.unwrap(),
             ["log", "proc", "queen", "shard", "worker"]
         );
-        assert!(queen.logged("fault injected actor=queen role=queen").await);
+        assert!(
+            queen
+                .logged("fault injected actor=queen fault=panic role=queen")
+                .await
+        );
         assert!(
             queen
                 .logged("supervisor restart actor=queen restarts=1 reason=")

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 /// What the domain's actor is told.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Actor {
-    /// The driver knows its device from the symbols that Microkit fills in.
-    Net,
+    /// The network driver.
+    Net(Net),
     /// The console.
     ConsoleTcp(ConsoleTcp),
     /// The door.
@@ -30,6 +30,13 @@ pub enum Actor {
     Bench,
 }
 
+/// The network driver's part. It knows its device from the symbols that Microkit fills in.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Net {
+    /// TCP connections of the stack that it carries frames for.
+    pub connections: u16,
+}
+
 /// The console's part.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConsoleTcp {
@@ -37,6 +44,8 @@ pub struct ConsoleTcp {
     pub token: String,
     /// TCP port.
     pub port: u16,
+    /// The listener for 9P clients: its TCP port, and connections with an attach at once.
+    pub ninep: Option<(u16, u16)>,
     /// Hardware address.
     pub mac: [u8; 6],
     /// IPv4 address.
@@ -74,6 +83,8 @@ pub struct NineDoor {
     pub ticket_limits: TicketLimits,
     /// Sizes of the tables.
     pub limits: DoorLimits,
+    /// Fids that the console may need at once.
+    pub console_fids: u32,
 }
 
 /// Upper bounds of a ticket's claims; 0 means no limit.

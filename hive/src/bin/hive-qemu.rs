@@ -1,9 +1,10 @@
 //! `hive-qemu`: one command that builds the hive for seL4 and boots it in QEMU.
 //!
-//! Answers for the command line, the log on standard error (the serial line's among it), the one `hive ready` line on
-//! standard output, and QEMU's end at SIGINT or SIGTERM. Everything else is `hive::qemu`.
+//! Answers for the command line, the log on standard error (the serial line's among it), the `hive ninep` and
+//! `hive ready` lines on standard output, and QEMU's end at SIGINT or SIGTERM. Everything else is `hive::qemu`.
 
 use std::fs::{self, File};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,8 +14,9 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use client::state::{Environment, StateDir};
+use hive::listen::{self, Ninep};
 use hive::microkit::NetDomain;
-use hive::qemu::{Config, Machine, Wiring, build};
+use hive::qemu::{Config, Forward, Machine, Wiring, build};
 use hive::{Manifest, Secrets, run};
 use probe::Script;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -34,6 +36,9 @@ struct Arguments {
     /// Address to forward the console from; port 0 chooses one [default: the manifest's, 127.0.0.1:31337].
     #[arg(long, value_name = "ADDR")]
     console: Option<SocketAddr>,
+    /// Address to forward 9P clients from, or `off`; port 0 chooses one [default: the manifest's, 127.0.0.1:31338].
+    #[arg(long, value_name = "ADDR")]
+    ninep: Option<Ninep>,
     /// The manifest [default: the hive.toml this program was built with].
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
@@ -88,13 +93,15 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         Some(path) => Manifest::load(path)?,
         None => Manifest::parse(hive::manifest::DEFAULT)?,
     };
-    // The image has no listener for 9P clients, so it takes no memory for their connections.
-    manifest.ninep = None;
+    if let Some(ninep) = arguments.ninep {
+        ninep.apply(&mut manifest);
+    }
     let state = StateDir::locate(arguments.state.as_deref(), &Environment::process())?;
     state.prepare()?;
     let _lock = run::StateLock::acquire(state.path())?;
     let listen = arguments.console.unwrap_or(manifest.console.address);
-    let secrets = Secrets::gather(&manifest, &state, arguments.auth_token.as_deref(), listen)?;
+    let exposed = listen::exposed(&manifest, listen);
+    let secrets = Secrets::gather(&manifest, &state, arguments.auth_token.as_deref(), exposed)?;
     let net = match &arguments.script {
         Some(path) => NetDomain::Probe(script(path)?),
         None => NetDomain::Driver,
@@ -114,15 +121,21 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         .as_ref()
         .map(|path| File::create(path).with_context(|| format!("{} cannot be written", path.display())));
     let mut wiring = Wiring {
-        console: None,
+        network: None,
         icount: arguments.icount,
         serial_log: serial_log.transpose()?,
     };
     if arguments.offline || arguments.script.is_some() {
         return play(Machine::boot(&image, wiring)?, &mut signals);
     }
-    let console = free_port(listen)?;
-    wiring.console = Some((console, manifest.console.guest_port));
+    let console = free_port(listen).with_context(|| format!("cannot listen on {listen}"))?;
+    let mut forwards = vec![Forward {
+        from: console,
+        guest_port: manifest.console.guest_port,
+    }];
+    let ninep = ninep_forward(&manifest, arguments.ninep.is_some())?;
+    forwards.extend(ninep);
+    wiring.network = Some(forwards);
     let mut machine = Machine::boot(&image, wiring)?;
     let token = secrets.auth_token.expose().to_owned();
     let ready = thread::spawn(move || run::wait_until_ready(console, &token));
@@ -134,10 +147,16 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
             return Ok(());
         }
         boot = boot.or_else(|| machine.boot_id());
-        if let (Some(boot), Some(thread)) = (&boot, ready.take_if(|thread| thread.is_finished())) {
+        // The console may answer before the serial line tells the boot id.
+        if let Some(boot) = &boot
+            && let Some(thread) = ready.take_if(|thread| thread.is_finished())
+        {
             thread
                 .join()
                 .map_err(|_| anyhow::anyhow!("the probe panicked"))??;
+            if let Some(ninep) = ninep {
+                println!("hive ninep={}", ninep.from);
+            }
             println!("hive ready console={console} boot={boot}");
         }
         thread::sleep(PAUSE);
@@ -167,11 +186,31 @@ fn play(mut machine: Machine, signals: &mut Signals) -> anyhow::Result<()> {
     }
 }
 
-/// The address with a port that is free now, since QEMU does not choose one.
-fn free_port(listen: SocketAddr) -> anyhow::Result<SocketAddr> {
-    if listen.port() != 0 {
-        return Ok(listen);
+/// The way in for 9P clients, if the manifest has one. An address that is taken is an error only if somebody asked for it:
+/// a second hive runs without.
+fn ninep_forward(manifest: &Manifest, is_asked_for: bool) -> anyhow::Result<Option<Forward>> {
+    let Some(wanted) = &manifest.ninep else {
+        return Ok(None);
+    };
+    let address = wanted.address;
+    match free_port(address) {
+        Ok(from) => Ok(Some(Forward {
+            from,
+            guest_port: wanted.guest_port,
+        })),
+        Err(error) if !is_asked_for => {
+            tracing::warn!("cannot listen on {address} for 9P clients: {error}; none can come in");
+            Ok(None)
+        }
+        Err(error) => Err(error).with_context(|| {
+            format!(
+                "cannot listen on {address} for 9P clients; give another address with --ninep, or --ninep off"
+            )
+        }),
     }
-    let listener = TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
-    Ok(listener.local_addr()?)
+}
+
+/// The address, with a port that is free now if none was chosen, since QEMU does not choose one.
+fn free_port(listen: SocketAddr) -> io::Result<SocketAddr> {
+    TcpListener::bind(listen)?.local_addr()
 }

@@ -6,9 +6,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::str::FromStr;
 
 use clap::Parser;
+use hive::listen::{self, Ninep};
 use hive::{Manifest, Secrets, run};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -38,27 +38,6 @@ struct Arguments {
     log: LevelFilter,
 }
 
-/// Where to listen for 9P clients.
-#[derive(Clone, Copy)]
-enum Ninep {
-    At(SocketAddr),
-    Off,
-}
-
-impl FromStr for Ninep {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "off" => Ok(Self::Off),
-            addr => addr
-                .parse()
-                .map(Self::At)
-                .map_err(|error| format!("{error}; give an address like 127.0.0.1:31338, or off")),
-        }
-    }
-}
-
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     tracing_subscriber::fmt()
@@ -84,21 +63,15 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         Some(path) => Manifest::load(path)?,
         None => Manifest::parse(hive::manifest::DEFAULT)?,
     };
-    match arguments.ninep {
-        Some(Ninep::At(address)) => manifest.ninep.get_or_insert_default().address = address,
-        Some(Ninep::Off) => manifest.ninep = None,
-        None => {}
+    if let Some(ninep) = arguments.ninep {
+        ninep.apply(&mut manifest);
     }
     let state =
         client::state::StateDir::locate(arguments.state.as_deref(), &client::state::Environment::process())?;
     state.prepare()?;
     let _lock = run::StateLock::acquire(state.path())?;
     let listen = arguments.console.unwrap_or(manifest.console.address);
-    // Who reaches either of the two addresses can try the secrets.
-    let exposed = manifest.ninep.as_ref().map(|ninep| ninep.address);
-    let exposed = exposed
-        .filter(|address| !address.ip().is_loopback())
-        .unwrap_or(listen);
+    let exposed = listen::exposed(&manifest, listen);
     let secrets = Secrets::gather(&manifest, &state, arguments.auth_token.as_deref(), exposed)?;
     let start = |manifest: &Manifest| run::Hive::start(manifest, &secrets, listen, Some(state.path()));
     let hive = match start(&manifest) {

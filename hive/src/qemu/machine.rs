@@ -1,7 +1,7 @@
 //! QEMU as a child process: booted, listened to, stopped.
 //!
-//! Answers for the console's port being forwarded, the serial log being relayed line by line and kept as it is where
-//! that is wanted, and the machine ending with this value.
+//! Answers for the ports being forwarded, the serial log being relayed line by line and kept as it is where that is
+//! wanted, and the machine ending with this value.
 //!
 //! Never talks to the hive; who wants to know whether it answers asks at the console.
 
@@ -33,13 +33,22 @@ pub struct Machine {
 /// What a machine has besides its image.
 #[derive(Debug, Default)]
 pub struct Wiring {
-    /// The console's address on this host and its port in the machine. Without it there is no network card, and a
-    /// domain of the image may end the machine by semihosting.
-    pub console: Option<(SocketAddr, u16)>,
+    /// What leads into the machine over its network card. Without it there is no card, and a domain of the image may end
+    /// the machine by semihosting.
+    pub network: Option<Vec<Forward>>,
     /// Time is counted in instructions, from a fixed date.
     pub icount: bool,
     /// Where the serial log goes, byte for byte.
     pub serial_log: Option<File>,
+}
+
+/// A port of this machine's that leads into the hive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// Where to listen.
+    pub from: SocketAddr,
+    /// The port inside the hive's own network.
+    pub guest_port: u16,
 }
 
 impl Machine {
@@ -64,9 +73,9 @@ impl Machine {
                 "loader,file={},addr={IMAGE_ADDRESS},cpu-num=0",
                 image.display()
             ));
-        match wiring.console {
-            Some((console, port)) => {
-                let network = network(console, port);
+        match &wiring.network {
+            Some(forwards) => {
+                let network = network(forwards);
                 command.args(["-device", "virtio-net-device,netdev=n0", "-netdev", &network]);
             }
             None => {
@@ -114,28 +123,33 @@ impl Machine {
     }
 }
 
+/// QEMU's own network: no way out, and a way in for each forward.
+fn network(forwards: &[Forward]) -> String {
+    let [a, b, c, _] = CONSOLE_ADDRESS.octets();
+    let at_end = |last| Ipv4Addr::new(a, b, c, last);
+    let mut network = format!(
+        "user,id=n0,restrict=on,ipv6=off,net={}/24,host={NET_ADDRESS},dns={},dhcpstart={}",
+        at_end(0),
+        at_end(3),
+        at_end(4),
+    );
+    for Forward { from, guest_port } in forwards {
+        let way_in = format!(
+            ",hostfwd=tcp:{}:{}-{CONSOLE_ADDRESS}:{guest_port}",
+            from.ip(),
+            from.port()
+        );
+        network.push_str(&way_in);
+    }
+    network
+}
+
 impl Drop for Machine {
     fn drop(&mut self) {
         // Already gone is as good as killed.
         let _ = self.qemu.kill();
         let _ = self.qemu.wait();
     }
-}
-
-/// QEMU's user network: the console's port forwarded, nothing else in or out.
-fn network(console: SocketAddr, guest_port: u16) -> String {
-    let [a, b, c, _] = CONSOLE_ADDRESS.octets();
-    let at_end = |last| Ipv4Addr::new(a, b, c, last);
-    format!(
-        "user,id=n0,restrict=on,ipv6=off,net={}/24,host={NET_ADDRESS},dns={},dhcpstart={},hostfwd=tcp:{}:{}-{}:{}",
-        at_end(0),
-        at_end(3),
-        at_end(4),
-        console.ip(),
-        console.port(),
-        CONSOLE_ADDRESS,
-        guest_port
-    )
 }
 
 /// Logs the serial line's lines, writes its bytes to the file, and tells the boot id.

@@ -15,7 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use build::{Config, Image, build};
-pub use machine::{Machine, Wiring};
+pub use machine::{Forward, Machine, Wiring};
 pub use tools::{Missing, Sdk, Toolchain, qemu_version};
 
 use crate::microkit::PlanError;

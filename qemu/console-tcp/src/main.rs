@@ -29,6 +29,10 @@ fn config(told: &ConsoleTcp) -> Result<console_tcp::Config, console_tcp::ConfigE
     stack.limits.connections = told.connections;
     stack.timers.link_grace = Duration::from_millis(told.link_grace_ms);
     let mut config = console_tcp::Config::new(told.token.as_bytes(), told.port, stack)?;
+    config.ninep = told.ninep.map(|(port, connections)| console_tcp::Ninep {
+        port,
+        connections: connections.into(),
+    });
     config.sessions = told.sessions.into();
     config.unauthenticated = told.unauthenticated.into();
     config.auth_timeout = Duration::from_millis(told.auth_timeout_ms);

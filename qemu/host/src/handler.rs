@@ -7,14 +7,14 @@
 use alloc::rc::Rc;
 use core::cell::{Cell, RefCell};
 use core::convert::Infallible;
-use core::future::poll_fn;
-use core::task::{Poll, Waker};
+use core::task::{Context, Poll, Waker};
 
 use hive_boot::channel;
 use runtime::badge::{self, Badges};
 use runtime::domain::{Domain, Step};
 use sel4_microkit::{Channel, ChannelSet, DeferredAction, Handler};
 
+use crate::heap;
 use crate::pool::PoolExecutor;
 use crate::time::{self, Deadline};
 
@@ -43,16 +43,13 @@ pub struct Bell {
 }
 
 impl Bell {
-    /// Ready once the interrupt came since the last call.
-    pub async fn rung(&self) {
-        poll_fn(|cx| {
-            if self.rung.replace(false) {
-                return Poll::Ready(());
-            }
-            self.waiter.replace(Some(cx.waker().clone()));
-            Poll::Pending
-        })
-        .await;
+    /// Ready if the interrupt came since the last time.
+    pub fn poll_rung(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.rung.replace(false) {
+            return Poll::Ready(());
+        }
+        self.waiter.replace(Some(cx.waker().clone()));
+        Poll::Pending
     }
 
     fn ring(&self) {
@@ -97,6 +94,8 @@ impl Host {
             }
             let now = time::now();
             let turn = self.domain.turn(badges, now);
+            let counters = self.domain.context().counters();
+            counters.set_heap_bytes(heap::live_bytes() as u64);
             for signal in turn.signal.iter() {
                 self.defer(DeferredAction::new_notify(Channel::new(signal.number().into())));
             }

@@ -12,42 +12,73 @@ use dlmalloc::{Allocator, Dlmalloc};
 use crate::symbols;
 
 /// The global allocator of a protection domain, which has one thread.
-struct Heap(UnsafeCell<Dlmalloc<Whole>>);
+struct Heap {
+    blocks: UnsafeCell<Dlmalloc<Whole>>,
+    /// Bytes of the blocks that are out, as they were asked for.
+    live: Cell<usize>,
+}
 
 // SAFETY: a Microkit protection domain has one thread and no signal handlers, so no two calls overlap.
 unsafe impl Sync for Heap {}
 
 #[global_allocator]
-static HEAP: Heap = Heap(UnsafeCell::new(Dlmalloc::new_with_allocator(Whole {
-    used: Cell::new(0),
-})));
+static HEAP: Heap = Heap {
+    blocks: UnsafeCell::new(Dlmalloc::new_with_allocator(Whole { used: Cell::new(0) })),
+    live: Cell::new(0),
+};
 
 /// Bytes of the heap region that were taken so far; they are never given back.
 pub fn used_bytes() -> usize {
     // SAFETY: one thread, and no call of the allocator is under way.
-    unsafe { (*HEAP.0.get()).allocator().used.get() }
+    unsafe { (*HEAP.blocks.get()).allocator().used.get() }
+}
+
+/// Bytes that are in use now.
+pub fn live_bytes() -> usize {
+    HEAP.live.get()
+}
+
+impl Heap {
+    /// Notes that `bytes` more are out, if there is such a block.
+    fn out(&self, block: *mut u8, bytes: usize) -> *mut u8 {
+        if !block.is_null() {
+            self.live.set(self.live.get().wrapping_add(bytes));
+        }
+        block
+    }
+
+    fn back(&self, bytes: usize) {
+        self.live.set(self.live.get().wrapping_sub(bytes));
+    }
 }
 
 // SAFETY: `Dlmalloc` gives blocks that fit the layout and do not overlap, and null when it has none.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: one thread; see `Sync`.
-        unsafe { (*self.0.get()).malloc(layout.size(), layout.align()) }
+        let block = unsafe { (*self.blocks.get()).malloc(layout.size(), layout.align()) };
+        self.out(block, layout.size())
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
-        unsafe { (*self.0.get()).calloc(layout.size(), layout.align()) }
+        let block = unsafe { (*self.blocks.get()).calloc(layout.size(), layout.align()) };
+        self.out(block, layout.size())
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: as above; the caller gives a block of this allocator with its layout.
-        unsafe { (*self.0.get()).free(block, layout.size(), layout.align()) }
+        unsafe { (*self.blocks.get()).free(block, layout.size(), layout.align()) };
+        self.back(layout.size());
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: as above.
-        unsafe { (*self.0.get()).realloc(block, layout.size(), layout.align(), size) }
+        let moved = unsafe { (*self.blocks.get()).realloc(block, layout.size(), layout.align(), size) };
+        if !moved.is_null() {
+            self.back(layout.size());
+        }
+        self.out(moved, size)
     }
 }
 

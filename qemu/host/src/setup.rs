@@ -96,6 +96,8 @@ fn setup(boot: &Boot, clock: &'static AtomicU64, again: &Rc<Cell<bool>>) -> (Dom
         seed: mix(mix(boot.seed ^ u64::from(boot.index)) ^ ticks()),
         fault_injection: boot.fault_injection,
         fault_asked: boot.fault_injection.then(|| fault_asked(boot, again)),
+        // Each domain has its own address space, whose first page is never mapped, and a parent that hears of faults.
+        address_faults: true,
         name,
     };
     (setup, badges)

@@ -3,10 +3,12 @@
 //! Answers for: no buffer being read or written here while the device has it.
 //! Never: looks into a frame.
 
+use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::ptr::{self, NonNull};
+use core::task::{Context, Poll};
 
-use sel4_host::patched;
+use sel4_host::{Bell, patched};
 use virtio_drivers::device::net::VirtIONetRaw;
 use virtio_drivers::transport::mmio::{MmioTransport, VirtIOHeader};
 
@@ -31,6 +33,8 @@ pub struct Card {
     /// Buffers to send from that are here.
     idle: Vec<usize>,
     header_bytes: usize,
+    /// Rung at the card's interrupt.
+    bell: Rc<Bell>,
 }
 
 /// A received frame that is here.
@@ -41,8 +45,8 @@ pub struct Received {
 }
 
 impl Card {
-    /// Resets the card and gives it buffers to receive into.
-    pub fn new() -> virtio_drivers::Result<Self> {
+    /// Resets the card and gives it buffers to receive into. `bell` is its interrupt's.
+    pub fn new(bell: Rc<Bell>) -> virtio_drivers::Result<Self> {
         let registers = mmio_vaddr.get() + REGISTERS;
         let header = NonNull::new(ptr::with_exposed_provenance_mut::<VirtIOHeader>(registers));
         let header = header.ok_or(virtio_drivers::Error::InvalidParam)?;
@@ -58,6 +62,7 @@ impl Card {
             sending: [0; QUEUE],
             idle,
             header_bytes,
+            bell,
         };
         for number in 0..QUEUE {
             card.receive_into(number)?;
@@ -70,13 +75,22 @@ impl Card {
         self.device.mac_address()
     }
 
-    /// Tells the card that its interrupt was heard. Look for frames after this.
-    pub fn acknowledge(&mut self) {
+    fn receive_into(&mut self, number: usize) -> virtio_drivers::Result<()> {
+        // SAFETY: the buffer is in the region, and not touched before the card is done with it.
+        let token = unsafe { self.device.receive_begin(buffer(number).as_mut()) }?;
+        self.receiving[usize::from(token) % QUEUE] = number;
+        Ok(())
+    }
+}
+
+impl netstack::Card for Card {
+    type Frame = Received;
+
+    fn acknowledge(&mut self) {
         self.device.ack_interrupt();
     }
 
-    /// The next frame that came.
-    pub fn receive(&mut self) -> Option<Received> {
+    fn receive(&mut self) -> Option<Received> {
         let token = self.device.poll_receive()?;
         let number = self.receiving[usize::from(token) % QUEUE];
         // SAFETY: the buffer that was given to the card with this token; the card is done with it.
@@ -88,23 +102,20 @@ impl Card {
         })
     }
 
-    /// The frame's bytes.
-    pub fn frame(&self, received: &Received) -> &[u8] {
+    fn bytes<'a>(&'a self, received: &'a Received) -> &'a [u8] {
         // SAFETY: the buffer is here as long as the `Received` is, which `recycle` takes; it was initialised to zero or
         // by the card.
         let whole = unsafe { buffer(received.number).as_ref() };
         &whole[received.start..][..received.bytes]
     }
 
-    /// Gives a frame's buffer back to the card.
-    pub fn recycle(&mut self, received: Received) {
+    fn recycle(&mut self, received: Received) {
         // There is a descriptor for each buffer.
         let given = self.receive_into(received.number);
         debug_assert!(given.is_ok());
     }
 
-    /// Whether a frame can be sent.
-    pub fn can_send(&mut self) -> bool {
+    fn can_send(&mut self) -> bool {
         while let Some(token) = self.device.poll_transmit() {
             let number = self.sending[usize::from(token) % QUEUE];
             // SAFETY: the buffer that was given to the card with this token, at the length it was given.
@@ -117,8 +128,7 @@ impl Card {
         !self.idle.is_empty()
     }
 
-    /// Sends the frame that `fill` writes, if it writes one: its length, or `None`.
-    pub fn send<E>(&mut self, fill: impl FnOnce(&mut [u8]) -> Result<Option<usize>, E>) -> Result<bool, E> {
+    fn send<E>(&mut self, fill: impl FnOnce(&mut [u8]) -> Result<Option<usize>, E>) -> Result<bool, E> {
         let Some(number) = self.idle.pop() else {
             return Ok(false);
         };
@@ -141,10 +151,7 @@ impl Card {
         Ok(true)
     }
 
-    fn receive_into(&mut self, number: usize) -> virtio_drivers::Result<()> {
-        // SAFETY: the buffer is in the region, and not touched before the card is done with it.
-        let token = unsafe { self.device.receive_begin(buffer(number).as_mut()) }?;
-        self.receiving[usize::from(token) % QUEUE] = number;
-        Ok(())
+    fn poll_interrupt(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.bell.poll_rung(cx)
     }
 }

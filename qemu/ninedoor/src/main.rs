@@ -9,11 +9,15 @@
 extern crate alloc;
 
 use alloc::string::ToString;
+use alloc::vec::Vec;
 
 use hive_boot::{Actor, DoorLimits, NineDoor};
 use protocol::role::Role;
 use protocol::ticket::{ClaimLimits, Key, Quotas};
 use sel4_host::{Host, domain, start};
+
+/// The link that the console comes in by.
+const CONSOLE_LINK: &str = "console-ninedoor";
 
 domain!(init);
 
@@ -55,9 +59,19 @@ fn config(told: &NineDoor, boot_id: &str, fault_injection: bool) -> ninedoor::Co
             },
         },
         limits: limits(&told.limits, defaults.limits),
+        doors: doors(told, &defaults),
         fault_injection,
         ..defaults
     }
+}
+
+/// The console's door has as many fids as the console may need.
+fn doors(told: &NineDoor, defaults: &ninedoor::Config) -> Vec<ninedoor::Door> {
+    let mut doors = defaults.doors.clone();
+    for door in doors.iter_mut().filter(|door| door.link == CONSOLE_LINK) {
+        door.fids = door.fids.max(told.console_fids as usize);
+    }
+    doors
 }
 
 fn limits(told: &DoorLimits, defaults: ninedoor::Limits) -> ninedoor::Limits {

@@ -18,6 +18,7 @@ use std::thread::{Builder, JoinHandle};
 
 use crate::counters::{Counters, CountersView};
 use crate::domain::WallClock;
+use crate::fault::Fault;
 use crate::random::mix;
 use crate::region::Region;
 use crate::supervision::StatusView;
@@ -131,7 +132,7 @@ impl Handle {
         let Some(counters) = self.shared.wiring.directory.counters(domain) else {
             return false;
         };
-        counters.set_fault(after_polls);
+        counters.set_fault(Fault::Panic, after_polls);
         self.shared.kick(index);
         true
     }

@@ -11,11 +11,12 @@ use core::cell::{Cell, RefCell};
 use super::endpoint::{Endpoint, Over};
 use super::frames::Received;
 use super::memory::{LinkMemory, Side};
-use super::{LinkError, TrySendError};
+use super::{LinkError, TrySendError, Violation};
 use crate::badge::Channel;
 use crate::context::Core;
 use crate::counters::Counter;
 use crate::sleep_flag;
+use crate::sync::Ordering;
 use crate::wakers::Wakers;
 
 /// Which incarnation, as this side counts them.
@@ -126,6 +127,15 @@ impl End {
         }
     }
 
+    /// Writes random numbers over all of the link's memory, as a domain gone mad does, and looks at it.
+    pub(crate) fn scribble(&self) {
+        for word in self.memory.words() {
+            word.store(self.core.random.next(), Ordering::Relaxed);
+        }
+        self.core.signal(self.channel);
+        self.badge();
+    }
+
     /// Why `generation` is over; nothing if it is not.
     pub(super) fn check(&self, generation: Generation) -> Result<(), LinkError> {
         if generation == self.generation.get() {
@@ -229,6 +239,14 @@ impl End {
     }
 
     fn look(&self) {
+        if self.look_once() {
+            self.core.counters.add(Counter::Violations, 1);
+            self.end(LinkError::Violation(Violation::Words));
+        }
+    }
+
+    /// Looks what the peer says; whether it wrote over what this side says, in which case nothing else was made of it.
+    fn look_once(&self) -> bool {
         let look = self.endpoint.borrow_mut().look(self.memory.view(self.side));
         if look.signal {
             self.core.signal(self.channel);
@@ -239,12 +257,14 @@ impl End {
         if look.begun {
             self.wake(&self.connectors);
         }
+        look.overwritten
     }
 
     fn open(&self) {
         if self.endpoint.borrow_mut().open(self.memory.view(self.side)) {
             self.core.signal(self.channel);
-            self.look();
+            // Whether the peer wrote over it meanwhile is found at the next look: this one may be part of such a case.
+            self.look_once();
         }
     }
 

@@ -40,6 +40,8 @@ pub struct Look {
     pub begun: bool,
     /// The peer must be told that something changed here.
     pub signal: bool,
+    /// The peer wrote over what this side says. It is said again, and whoever called should end the incarnation.
+    pub overwritten: bool,
 }
 
 /// One side of a link.
@@ -93,6 +95,11 @@ impl Endpoint {
     /// Looks what the peer says and answers it.
     pub fn look<const N: usize>(&mut self, view: View<'_, N>) -> Look {
         let mut look = Look::default();
+        if !self.handshake.is_mine(view.mine) {
+            self.handshake.restate(view.mine);
+            look.overwritten = true;
+            look.signal = true;
+        }
         // Twice at most: a peer that says hello faster than this does not hold up the turn. It signals each time.
         for _ in 0..2 {
             let Some(hello) = self.handshake.news(view.peer) else {

@@ -67,6 +67,17 @@ impl Handshake {
         mine.hello.store(self.hello, Ordering::Release);
     }
 
+    /// Whether memory still holds what this side said last. If not, the peer wrote it.
+    pub fn is_mine(&self, mine: &RawSide) -> bool {
+        mine.hello.load(Ordering::Relaxed) == self.hello && mine.ack.load(Ordering::Relaxed) == self.acked
+    }
+
+    /// Says again what this side said last.
+    pub fn restate(&self, mine: &RawSide) {
+        mine.hello.store(self.hello, Ordering::Release);
+        mine.ack.store(self.acked, Ordering::Release);
+    }
+
     /// Says that this side is down. The caller clears its indices *after* this.
     pub fn say_goodbye(&mut self, mine: &RawSide) {
         self.hello = 0;

@@ -5,6 +5,7 @@
 //! in order.
 //! Never: part of a hive.
 
+use super::Violation;
 use super::endpoint::{Endpoint, Over, View};
 use super::frames::Received;
 use super::memory::{LinkMemory, Side};
@@ -85,8 +86,9 @@ fn operate(
             None
         }
         2 => {
-            tally.connections += u32::from(endpoint.look(view).begun);
-            None
+            let look = endpoint.look(view);
+            tally.connections += u32::from(look.begun);
+            look.overwritten.then_some(Over::Violation(Violation::Words))
         }
         3 | 4 => {
             let frame = [0xa5; FRAME_BYTES];

@@ -186,8 +186,7 @@ impl LinkMemory {
         }
     }
 
-    /// All of it as words, for a hostile peer to scribble on.
-    #[cfg(any(test, fuzzing, feature = "sim"))]
+    /// All of it as words, for a hostile side to scribble on.
     pub(crate) fn words(&self) -> &[AtomicU64] {
         words_of(&self.lines)
     }

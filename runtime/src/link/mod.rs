@@ -61,6 +61,8 @@ pub enum Violation {
     Length,
     /// There are more descriptors than slots.
     Overflow,
+    /// What one side says was overwritten by the other.
+    Words,
 }
 
 /// Why a connection did not do what it was asked.
@@ -316,6 +318,7 @@ impl fmt::Display for Violation {
             Self::Slot => "a slot is offered when it is back, and returned when it is out",
             Self::Length => "a descriptor's length must not exceed its slot",
             Self::Overflow => "there must be no more descriptors than slots",
+            Self::Words => "a side must not write what the other side says",
         })
     }
 }

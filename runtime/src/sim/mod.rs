@@ -20,6 +20,7 @@ use crate::context::Context;
 use crate::counters::CountersView;
 use crate::domain::{Domain, Step, Turn, WallClock};
 use crate::executor::SeededExecutor;
+use crate::fault::Fault;
 use crate::random::{Random, mix};
 use crate::region::Region;
 use crate::supervision::{ChildState, Decision, StatusView, Supervisor};
@@ -219,7 +220,7 @@ impl Sim {
             return false;
         };
         if let Some(counters) = self.wiring.directory.counters(domain) {
-            counters.set_fault(after_polls);
+            counters.set_fault(Fault::Panic, after_polls);
         }
         self.kick(index);
         true
@@ -345,7 +346,7 @@ impl Sim {
         if self.random.below(1_000_000) < per_million
             && let Some(counters) = self.wiring.directory.counters(name)
         {
-            counters.set_fault(self.random.below(MAX_POLLS_TO_PANIC) as u64);
+            counters.set_fault(Fault::Panic, self.random.below(MAX_POLLS_TO_PANIC) as u64);
         }
     }
 

@@ -73,7 +73,7 @@ impl World {
     fn on(plan: Plan, seed: u64, keep_trace: bool, regions: Regions, report: Arc<Mutex<Report>>) -> Self {
         let text = hive::manifest::DEFAULT
             .replacen("tick_ms = 1000", "tick_ms = 200", 1)
-            .replacen("intensity = 60", "intensity = 1000000", 1);
+            .replacen("intensity = 60", "intensity = 10000", 1);
         let manifest = Manifest::parse(&text).expect("the default manifest is valid");
         let mut tickets = TicketSecrets::new();
         tickets.set(

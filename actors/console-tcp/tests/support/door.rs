@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use ninep::{Attr, DirWriter, Errno, FileTree, Name, OpenFlags, Qid, Server, ServerConfig};
 use runtime::Context;
+use runtime::fault::Fault;
 
 /// What the tests see of the files.
 #[derive(Clone)]
@@ -232,7 +233,7 @@ impl FileTree for Tree {
         let text = String::from_utf8(data.to_vec()).map_err(|_| Errno::EINVAL)?;
         if text == "die" {
             self.world.expect_restart("ninedoor");
-            self.ctx.inject_fault("ninedoor");
+            self.ctx.inject_fault("ninedoor", Fault::Panic).unwrap();
             std::future::pending().await
         }
         let mut state = self.world.state();

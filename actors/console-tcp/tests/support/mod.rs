@@ -14,6 +14,7 @@ use netstack::sim::{Weather, client_stack};
 use netstack::{Stack, StackConfig};
 use runtime::Context;
 use runtime::counters::Snapshot;
+use runtime::fault::Fault;
 use runtime::sim::{Outcome, Sim, SimConfig};
 use runtime::supervision::RestartPolicy;
 use runtime::topology::{DomainLimits, DomainSpec, LinkSpec, Topology};
@@ -201,7 +202,7 @@ impl Net {
     /// Kills NineDoor at its next turn.
     pub fn kill_door(&self) {
         self.world.expect_restart("ninedoor");
-        assert!(self.ctx.inject_fault("ninedoor"));
+        self.ctx.inject_fault("ninedoor", Fault::Panic).unwrap();
     }
 
     pub async fn sleep(&self, time: Duration) {

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use client::state::StateDir;
 use hive::microkit::{self, NetDomain};
-use hive::qemu::{Config, Image, Machine, Sdk, Toolchain, Wiring, build, qemu_version};
+use hive::qemu::{Config, Forward, Image, Machine, Sdk, Toolchain, Wiring, build, qemu_version};
 use hive::{Manifest, Secrets};
 
 const TOKEN: &str = "bench-token";
@@ -75,9 +75,9 @@ impl Built {
         })
     }
 
-    fn boot(&self, console: Option<(SocketAddr, u16)>) -> anyhow::Result<Machine> {
+    fn boot(&self, network: Option<Vec<Forward>>) -> anyhow::Result<Machine> {
         let wiring = Wiring {
-            console,
+            network,
             icount: true,
             serial_log: Some(File::create(&self.log)?),
         };
@@ -109,7 +109,10 @@ impl Built {
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         drop(listener);
-        let mut machine = self.boot(Some((address, guest_port)))?;
+        let mut machine = self.boot(Some(vec![Forward {
+            from: address,
+            guest_port,
+        }]))?;
         let begun = Instant::now();
         loop {
             let log = self.log()?;
