@@ -21,8 +21,8 @@ mod window;
 use protocol::refusal::Refusal;
 
 pub use self::config::GpuConfig;
-pub(crate) use self::names::Node;
 pub(crate) use self::config::MAX_GPUS;
+pub(crate) use self::names::Node;
 pub(crate) use self::store::{Capacity, Gpus};
 pub(crate) use self::tree::{Open, Tree};
 
