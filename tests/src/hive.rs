@@ -180,14 +180,16 @@ fn start(state: &Path, options: &Options) -> (Child, Said) {
     }
     let file = state.join("hive.toml");
     std::fs::write(&file, manifest).expect("write the manifest");
-    let names_ninep = options.arguments.iter().any(|argument| argument == "--ninep");
+    let names = |flag: &str| options.arguments.iter().any(|argument| argument == flag);
+    // Hives run side by side: each has ports of its own, unless a test says otherwise.
+    let ports = [["--console", "127.0.0.1:0"], ["--ninep", "127.0.0.1:0"]];
+    let ports = ports.iter().filter(|[flag, _]| !names(flag));
     let mut child = Command::new(program("hive"))
-        .args(["--console", "127.0.0.1:0", "--auth-token", TOKEN, "--manifest"])
+        .args(["--auth-token", TOKEN, "--manifest"])
         .arg(file)
         .arg("--state")
         .arg(state)
-        // Hives run side by side: each has ports of its own, unless a test says otherwise.
-        .args(["--ninep", "127.0.0.1:0"].iter().filter(|_| !names_ninep))
+        .args(ports.flatten())
         .args(&options.arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
