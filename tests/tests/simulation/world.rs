@@ -341,8 +341,14 @@ impl Client {
             let answer = console.ask(&format!("ECHO /queen/ctl {request}")).await?;
             if answer.starts_with("OK ECHO") {
                 let after = self.list(console, "/worker").await?;
+                // A worker of another client's lease is told of in the lease file before it is listed.
+                let leased = self.read(console, "CAT /gpu/GPU-0/lease").await?;
+                let has_lease = |id: &String| leased.iter().any(|line| line.contains(&format!("\"{id}\"")));
                 // An unacknowledged attempt may have left a worker too; whichever is new has to stay.
-                let fresh: Vec<_> = after.into_iter().filter(|id| !before.contains(id)).collect();
+                let fresh: Vec<_> = after
+                    .into_iter()
+                    .filter(|id| !before.contains(id) && !has_lease(id))
+                    .collect();
                 if fresh.is_empty() {
                     return Err(Trouble::Wrong("an acknowledged worker is not there".to_owned()));
                 }
