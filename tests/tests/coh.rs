@@ -246,3 +246,168 @@ fn bundles_of_either_client_are_imported_by_the_other() {
         assert!(doctor.contains(&sound), "{doctor}");
     }
 }
+
+#[test]
+fn a_registry_is_shared_with_the_public_client_whoever_dies() {
+    let (host, job) = with_a_job();
+    adapters(host.files.path());
+    let registry = host.path("registry");
+    host.coh(&["peft", "export", "--job", &job, "--out", &host.path("out")], 0);
+    import(&host, "ours", "peft", &job, 0);
+    host.python(&["import", "theirs", &job], 0);
+    let publish = || {
+        let bridge = ["--publish", "--mock", "--registry", &registry];
+        said(&bridge, host.tool("gpu-bridge-host", &bridge), 0);
+    };
+    let activate = |model| {
+        host.coh(
+            &["peft", "activate", "--model", model, "--registry", &registry],
+            0,
+        )
+    };
+    let rollback = || host.coh(&["peft", "rollback", "--registry", &registry], 0);
+    let state = || host.python(&["state"], 0);
+    let in_the_hive = || host.hive.queen().cat("/gpu/models/active").pop();
+
+    // The hive knows no model yet: the registry stays as it was.
+    let refused = host.coh(
+        &["peft", "activate", "--model", "ours", "--registry", &registry],
+        5,
+    );
+    assert!(
+        refused.contains("the hive did not take ours") && refused.contains("gpu-bridge-host"),
+        "{refused}"
+    );
+    assert_eq!(state(), "- -\n");
+    publish();
+
+    host.python(&["activate", "theirs"], 0);
+    assert_eq!(activate("ours"), "peft activated model=ours previous=theirs\n");
+    assert_eq!(state(), "ours theirs\n");
+    assert_eq!(in_the_hive().as_deref(), Some("ours"));
+    host.python(&["rollback"], 0);
+    assert_eq!(state(), "theirs ours\n");
+    assert_eq!(rollback(), "peft rollback from=theirs to=ours\n");
+    assert_eq!(
+        (state().as_str(), in_the_hive().as_deref()),
+        ("ours theirs\n", Some("ours"))
+    );
+
+    // Python dies between its two files, and cannot go on by itself.
+    let killed = Command::new(python::with(&[python::COHESIX]))
+        .arg(python::script("registry.py"))
+        .args([
+            "die-activating",
+            host.files.path().to_str().expect("UTF-8"),
+            "theirs",
+        ])
+        .status()
+        .expect("python runs");
+    assert_eq!(killed.code(), None, "it was killed");
+    assert!(
+        host.python(&["state"], 1)
+            .contains("reconcile the interrupted commit")
+    );
+    let repaired = rollback();
+    assert!(
+        repaired.contains("repaired the registry: finished making theirs active"),
+        "{repaired}"
+    );
+    assert!(
+        repaired.contains("peft rollback from=theirs to=ours"),
+        "{repaired}"
+    );
+    assert_eq!(state(), "ours theirs\n");
+
+    // What `coh` leaves at each of its steps, Python reads (`host-peft/tests/crash.rs` dies at all of them).
+    let intent = "from_current = \"ours\"\nfrom_previous = \"theirs\"\nto_current = \"theirs\"\nto_previous = \"ours\"\n";
+    fs::write(host.path("registry/active.intent"), intent).expect("an intent");
+    assert_eq!(state(), "ours theirs\n");
+    fs::remove_file(host.path("registry/active_state.toml")).expect("there was a state");
+    assert_eq!(state(), "ours -\n");
+    fs::write(host.path("registry/active"), "theirs\n").expect("a pointer");
+    assert_eq!(state(), "theirs -\n");
+    let finished = activate("theirs");
+    assert!(finished.contains("finished making theirs active"), "{finished}");
+    assert_eq!(
+        (state().as_str(), in_the_hive().as_deref()),
+        ("theirs ours\n", Some("theirs"))
+    );
+}
+
+#[test]
+fn a_command_ends_with_its_lease() {
+    let host = Host::of(Hive::fresh());
+    let lease = |ttl: &str| {
+        let lease = [
+            "gpu",
+            "lease",
+            "--gpu",
+            "GPU-0",
+            "--mem-mb",
+            "1024",
+            "--streams",
+            "2",
+            "--ttl-s",
+            ttl,
+            "--priority",
+            "3",
+        ];
+        let line = host.coh(&lease, 0);
+        assert!(
+            line.ends_with(&format!(
+                " state=ACTIVE mem_mb=1024 streams=2 ttl_s={ttl} priority=3\n"
+            )),
+            "{line}"
+        );
+        let worker = line.split(' ').find_map(|field| field.strip_prefix("worker_id="));
+        worker.expect("a worker").to_owned()
+    };
+    let worker = lease("300");
+    assert!(host.hive.queen().ls("/worker").contains(&worker));
+    assert_eq!(
+        host.coh(
+            &["run", "--gpu", "GPU-0", "--", "sh", "-c", "echo ran; exit 4"],
+            4
+        ),
+        "ran\n"
+    );
+    let status = host.coh(&["gpu", "status", "--gpu", "GPU-0"], 0);
+    let end = r#""event":"EXIT","command":"sh -c echo ran; exit 4","status":"ERR","exit_code":4}"#;
+    assert!(status.contains(end), "{status}");
+
+    // Somebody ends the worker while the command runs.
+    let long = ["run", "--gpu", "GPU-0", "--poll-ms", "100", "--", "sleep", "600"];
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| host.coh(&long, 143));
+        let mut console = host.hive.queen();
+        let started = |line: &String| line.contains(r#""event":"START","command":"sleep 600""#);
+        while !console.cat("/gpu/GPU-0/status").iter().any(started) {
+            assert!(begun.elapsed() < Duration::from_secs(20), "it does not start");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let release = ["gpu", "release", "--worker", &worker];
+        assert_eq!(host.coh(&release, 0), format!("released worker_id={worker}\n"));
+        let said = running.join().expect("the command ends");
+        assert!(
+            said.contains(&format!(
+                "the hive released the lease of {worker}; ending the command"
+            )),
+            "{said}"
+        );
+    });
+    host.coh(&["run", "--gpu", "GPU-0", "--", "true"], 125);
+
+    // Its time is over.
+    let worker = lease("2");
+    let said = host.coh(&long, 143);
+    assert!(
+        said.contains(&format!("the hive released the lease of {worker}")),
+        "{said}"
+    );
+    let too_much = [
+        "gpu", "lease", "--gpu", "GPU-0", "--mem-mb", "9999999", "--ttl-s", "9",
+    ];
+    assert!(host.coh(&too_much, 5).contains("reason=busy"));
+}
