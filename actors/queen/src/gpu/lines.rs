@@ -67,6 +67,19 @@ impl Lines {
         self.base = self.end;
     }
 
+    /// Whether that is the newest line.
+    pub(super) fn ends_with(&self, line: &str) -> bool {
+        let newest = line.bytes().chain(*b"\n");
+        let begin = self.end.checked_sub(line.len() as u64 + 1);
+        begin.filter(|begin| *begin >= self.base).is_some_and(|begin| {
+            let starts = begin == self.base || self.byte(begin - 1) == b'\n';
+            starts
+                && newest
+                    .zip(begin..)
+                    .all(|(byte, position)| self.byte(position) == byte)
+        })
+    }
+
     /// Bytes kept.
     pub(super) fn len(&self) -> usize {
         (self.end - self.base) as usize

@@ -136,12 +136,19 @@ impl Publisher {
             .gpus
             .borrow_mut()
             .install(&mut next, origin, active.as_deref());
-        installed.map_err(|_| Fault::Journal)?;
+        let activated = installed.map_err(|_| Fault::Journal)?;
         // Leases of GPUs that are gone are released by who hears this.
         queen.bell.ring();
         let gpus = queen.gpus.borrow();
         let lost = next.gpus().filter(|gpu| gpus.find(gpu.id).is_none()).count();
         let (session, published) = (self.session.get(), gpus.published());
+        if let Some(id) = active.as_deref().filter(|_| activated) {
+            let known = published.models().any(|model| model.0 == id);
+            let available = if known { "yes" } else { "no" };
+            queen.note(format_args!(
+                "model activated id={id} session={session} available={available} by=publish"
+            ));
+        }
         let (count, models) = (published.gpus().count(), published.models().count());
         Ok(queen.note(format_args!(
             "gpu-bridge installed session={session} bytes={bytes} sha256={sha256} gpus={count} lost={lost} models={models}"

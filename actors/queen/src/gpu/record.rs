@@ -69,6 +69,11 @@ pub(super) enum Record<'a> {
         /// The piece.
         bytes: &'a [u8],
     },
+    /// What the host last said is active; empty if it never did.
+    Claimed {
+        /// The model's id.
+        id: &'a str,
+    },
 }
 
 /// A file of lines of a GPU.

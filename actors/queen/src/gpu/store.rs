@@ -9,7 +9,9 @@
 use alloc::boxed::Box;
 use core::fmt;
 
-use protocol::gpu::{ACTIVE_BYTES, GPU_ID_BYTES, GpuInfo, LEASE_BYTES, is_json_line, is_model_id};
+use protocol::gpu::{
+    ACTIVE_BYTES, GPU_ID_BYTES, GpuInfo, LEASE_BYTES, MODEL_ID_BYTES, is_json_line, is_model_id,
+};
 use protocol::limits::OUT_LINE_BYTES;
 use protocol::refusal::Refusal;
 use runtime::journal::{Journal, JournalError, Recovery, Snapshot, Unreadable};
@@ -103,12 +105,16 @@ impl GpuRef {
     }
 }
 
+type ModelId = heapless::String<MODEL_ID_BYTES>;
+
 /// Everything that is remembered.
 struct State {
     origin: Origin,
     published: Published,
     slots: Box<[Slot]>,
     active: Lines,
+    /// What the host last said is active.
+    claimed: ModelId,
     /// How often something was published, from 0 in each life of the domain.
     installs: u32,
     streams: u32,
@@ -273,24 +279,32 @@ impl Gpus {
     }
 
     /// Puts a publish in force: in the journal all at once, then in memory. What was published before is left in
-    /// `next`. `active` becomes active if no model is: which one is in use is decided here, not on the host.
+    /// `next`. `active` is what the host says is active: it becomes so if the host said otherwise before. Saying again
+    /// what it said undoes nothing that was decided here since. Tells whether a model became active.
     pub(super) fn install(
         &mut self,
         next: &mut Published,
         origin: Origin,
         active: Option<&str>,
-    ) -> Result<(), JournalError> {
-        let active = active.filter(|_| self.state.active.len() == 0);
+    ) -> Result<bool, JournalError> {
         let state = &self.state;
+        let claimed = active.filter(|id| *id != state.claimed);
+        let activated = claimed.filter(|id| !state.active.ends_with(id));
+        let news = [
+            claimed.map(|id| Record::Claimed { id }),
+            activated.map(|id| Record::Activated { id }),
+        ];
         self.journal.compact(|snapshot| {
             state.write(next, origin, snapshot)?;
-            active.map_or(Ok(()), |id| snapshot.value(&Record::Activated { id }))
+            news.iter()
+                .flatten()
+                .try_for_each(|record| snapshot.value(record))
         })?;
         self.state.replace(next, origin);
-        if let Some(id) = active {
-            self.state.active.push_line(id);
+        for record in news.into_iter().flatten() {
+            self.state.apply(record);
         }
-        Ok(())
+        Ok(activated.is_some())
     }
 }
 
@@ -309,6 +323,7 @@ impl State {
             published: Published::new(),
             slots: (0..MAX_GPUS).map(slot).collect(),
             active: Lines::new(ACTIVE_BYTES),
+            claimed: ModelId::new(),
             installs: 0,
             streams,
         }
@@ -319,6 +334,7 @@ impl State {
         self.published.clear();
         self.slots.iter_mut().for_each(Slot::free);
         self.active.clear();
+        self.claimed.clear();
     }
 
     fn find(&self, gpu_id: &str) -> Option<(GpuRef, &Slot)> {
@@ -367,6 +383,7 @@ impl State {
             Record::Text { slot, file, bytes } => self.occupied(slot)?.lines_mut(file).push(bytes),
             Record::Activated { id } => self.active.push_line(id),
             Record::Active { bytes } => self.active.push(bytes),
+            Record::Claimed { id } => self.claimed = ModelId::try_from(id).ok()?,
         }
         Some(())
     }
@@ -427,7 +444,8 @@ impl State {
         }
         self.active
             .pieces(PIECE_BYTES)
-            .try_for_each(|bytes| snapshot.value(&Record::Active { bytes }))
+            .try_for_each(|bytes| snapshot.value(&Record::Active { bytes }))?;
+        snapshot.value(&Record::Claimed { id: &self.claimed })
     }
 
     /// Puts `next` in the place of what is published, which is then in `next`.

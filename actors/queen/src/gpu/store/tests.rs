@@ -55,6 +55,7 @@ type Step = fn(&mut Gpus) -> Result<(), LineError>;
 
 fn installed(gpus: &mut Gpus, mut next: Published, origin: Origin) -> Result<(), LineError> {
     gpus.install(&mut next, origin, Some("m"))
+        .map(drop)
         .map_err(LineError::Journal)
 }
 
@@ -94,7 +95,11 @@ fn essence(gpus: &Gpus) -> String {
     let models: Vec<_> = gpus.state.published.models().collect();
     let active: Vec<&[u8]> = gpus.active().pieces(10).collect();
     let active = String::from_utf8(active.concat()).unwrap();
-    text += &format!("{models:?} {:?} {active:?}\n", gpus.state.published.schema());
+    let claimed = &gpus.state.claimed;
+    text += &format!(
+        "{models:?} {:?} {claimed} {active:?}\n",
+        gpus.state.published.schema()
+    );
     text
 }
 
@@ -159,6 +164,31 @@ fn a_gpu_that_stays_keeps_its_lines_and_one_that_returns_is_new() {
     let place = gpus.find("GPU-0").unwrap();
     assert_eq!(gpus.lines(place, File::Lease).unwrap().len(), 0);
     assert_eq!(essence(&open(&region).0), essence(&gpus));
+}
+
+#[test]
+fn what_a_host_says_is_active_counts_when_it_changes() {
+    let region = Region::in_memory(GpuConfig::region_bytes());
+    let (mut gpus, _) = open(&region);
+    let mut number = 0;
+    let mut says = |gpus: &mut Gpus, id| {
+        number += 1;
+        gpus.install(&mut publish(&[("A", 1)], &[]), host(number), Some(id))
+            .unwrap()
+    };
+    assert!(says(&mut gpus, "a"));
+    gpus.activate("decided-here").unwrap();
+    assert!(!says(&mut gpus, "a"), "the host said so before");
+    assert!(gpus.active().ends_with("decided-here") && !gpus.active().ends_with("here"));
+    assert!(says(&mut gpus, "b"));
+    gpus.activate("c").unwrap();
+    let (mut again, _) = open(&region);
+    assert!(!says(&mut again, "b"), "the host's word is remembered, too");
+    assert!(!says(&mut again, "c"), "it is active already");
+    assert_eq!(
+        again.active().pieces(99).collect::<Vec<_>>().concat(),
+        b"a\ndecided-here\nb\nc\n"
+    );
 }
 
 #[test]
