@@ -71,6 +71,39 @@ pub enum Error {
     Ended,
 }
 
+/// What has to change for the same to succeed. Tools make exit statuses of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// The call: it cannot be sent as it is.
+    Call,
+    /// The token, the ticket or the role.
+    Credentials,
+    /// The network, or what is at its other end.
+    Connection,
+    /// What the hive allows.
+    Hive,
+}
+
+impl Error {
+    /// What has to change.
+    pub const fn remedy(&self) -> Remedy {
+        match self {
+            Self::Request(_) | Self::Control(_) => Remedy::Call,
+            Self::PlaceholderToken { .. }
+            | Self::Ticket(_)
+            | Self::AuthRejected { .. }
+            | Self::AttachRefused(_) => Remedy::Credentials,
+            Self::Unreachable { .. }
+            | Self::Lost { .. }
+            | Self::Interrupted { .. }
+            | Self::TimedOut { .. }
+            | Self::Protocol(_)
+            | Self::Ended => Remedy::Connection,
+            Self::Refused(_) => Remedy::Hive,
+        }
+    }
+}
+
 /// A point in the life of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stage {

@@ -20,7 +20,7 @@ pub mod state;
 mod target;
 pub mod telemetry;
 
-pub use error::{Error, Stage, TicketError};
+pub use error::{Error, Remedy, Stage, TicketError};
 pub use options::{Options, Resend};
 pub use reply::{Ack, Refusal, Reply};
 pub use request::{Request, RequestError, Shape};

@@ -53,6 +53,7 @@ pub fn assemble(manifest: &Manifest, secrets: &Secrets, boot_id: &str, net: Net)
             "ninedoor" => ninedoor(manifest, secrets, boot_id),
             "queen" => queen(manifest, secrets),
             "worker-heart" => worker_heart(manifest),
+            "worker-gpu" => worker_gpu(manifest),
             name => unreachable!("the manifest's check lets no domain {name} through"),
         };
         spec(manifest, domain, build, tasks)
@@ -246,6 +247,17 @@ fn worker_heart(manifest: &Manifest) -> (Build, usize) {
     };
     (
         build(move |ctx| worker_heart::spawn(ctx, config.clone())),
+        manifest.limits.workers + 8,
+    )
+}
+
+fn worker_gpu(manifest: &Manifest) -> (Build, usize) {
+    let config = worker_gpu::Config {
+        slots: manifest.limits.workers,
+        ..worker_gpu::Config::default()
+    };
+    (
+        build(move |ctx| worker_gpu::spawn(ctx, config.clone())),
         manifest.limits.workers + 8,
     )
 }

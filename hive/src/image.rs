@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use hive_boot::{
     Actor, Boot, Child, ConsoleTcp, DoorLimits, GateRule, Ingest, Limits, Net, NineDoor, Probe, Queen,
-    SerialBoot, SupervisorBoot, TicketLimits, TimerBoot, WorkerHeart, encode,
+    SerialBoot, SupervisorBoot, TicketLimits, TimerBoot, Workers, encode,
 };
 use protocol::role::Role;
 
@@ -148,10 +148,8 @@ impl Builder<'_> {
             "console-tcp" => self.console(),
             "ninedoor" => (Actor::NineDoor(self.ninedoor()), 16),
             "queen" => (Actor::Queen(self.queen()), 16),
-            "worker-heart" => {
-                let slots = count(self.manifest.limits.workers);
-                (Actor::WorkerHeart(WorkerHeart { slots }), slots + 8)
-            }
+            "worker-heart" => self.workers(Actor::WorkerHeart),
+            "worker-gpu" => self.workers(Actor::WorkerGpu),
             "net" => self.net(),
             // The manifest's check knows no other; a manifest made in code may.
             _ => (Actor::Bench, BENCH_TASKS),
@@ -174,6 +172,11 @@ impl Builder<'_> {
         };
         // The script's own task and its stack's.
         (Actor::Probe(probe), 2)
+    }
+
+    fn workers(&self, actor: fn(Workers) -> Actor) -> (Actor, u32) {
+        let slots = count(self.manifest.limits.workers);
+        (actor(Workers { slots }), slots + 8)
     }
 
     fn console(&self) -> (Actor, u32) {

@@ -21,7 +21,14 @@ pub use telemetry::{Gate, Gates, Telemetry};
 pub const DEFAULT: &str = include_str!("../../hive.toml");
 
 /// The domains this build knows how to make, in the order of the request path.
-pub const KNOWN_DOMAINS: [&str; 5] = ["net", "console-tcp", "ninedoor", "queen", "worker-heart"];
+pub const KNOWN_DOMAINS: [&str; 6] = [
+    "net",
+    "console-tcp",
+    "ninedoor",
+    "queen",
+    "worker-heart",
+    "worker-gpu",
+];
 
 /// Name of the region that `journal_bytes` asks for.
 const JOURNAL: &str = "journal";

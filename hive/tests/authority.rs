@@ -255,7 +255,7 @@ fn faults_may_be_injected_by_the_door_alone_and_only_if_the_manifest_says_so() {
         });
         assert_eq!(
             of_others.count(),
-            if name == "ninedoor" { 4 } else { 0 },
+            if name == "ninedoor" { 5 } else { 0 },
             "{name}"
         );
     }

@@ -3,7 +3,7 @@
 //! Answers for the numbers and their meaning, which do not change and are the shell's (`cohsh`) as far as they go.
 //! Never decides what counts as a failure.
 
-use client::Error;
+use client::{Error, Remedy};
 
 /// The status of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,19 +57,11 @@ impl Exit {
 
     /// The status for an error of the client library.
     pub fn of(error: &Error) -> Exit {
-        match error {
-            Error::Request(_) | Error::Control(_) => Exit::Usage,
-            Error::PlaceholderToken { .. }
-            | Error::Ticket(_)
-            | Error::AuthRejected { .. }
-            | Error::AttachRefused(_) => Exit::Authentication,
-            Error::Unreachable { .. }
-            | Error::Lost { .. }
-            | Error::Interrupted { .. }
-            | Error::TimedOut { .. }
-            | Error::Protocol(_)
-            | Error::Ended => Exit::Connection,
-            Error::Refused(_) => Exit::Refused,
+        match error.remedy() {
+            Remedy::Call => Exit::Usage,
+            Remedy::Credentials => Exit::Authentication,
+            Remedy::Connection => Exit::Connection,
+            Remedy::Hive => Exit::Refused,
         }
     }
 }

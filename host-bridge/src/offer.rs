@@ -79,9 +79,10 @@ impl Offer {
         snapshot.gpus = self.source.gpus().map_err(OfferError::Source)?;
         let payload = snapshot.encode().map_err(OfferError::Snapshot)?;
         problems.extend(
-            payload.left_out.iter().map(|id| {
-                format!("model {id} left out: all models together are longer than a snapshot may be")
-            }),
+            payload
+                .left_out
+                .iter()
+                .map(|id| format!("model {id} left out: there are more models than a snapshot may carry")),
         );
         Ok(Look {
             snapshot,

@@ -61,6 +61,9 @@ pub struct Payload {
     pub left_out: Vec<String>,
 }
 
+/// Models that a hive takes (docs/integrator.md); it refuses a snapshot with more.
+const MAX_MODELS: usize = 64;
+
 /// What records of GPUs look like (CONTROL 5), as a text for whoever writes them.
 #[derive(Serialize)]
 struct TelemetrySchema {
@@ -117,16 +120,21 @@ impl Snapshot {
         models.sort_by(|a, b| a.id.cmp(&b.id));
         let mut left_out = Vec::new();
         let text = loop {
-            match self.write(&models) {
+            let written = match models.len() {
+                ..=MAX_MODELS => self.write(&models),
+                _ => Err(SnapshotError::TooLong),
+            };
+            match written {
                 Err(SnapshotError::TooLong) => {
                     let is_active = |model: &&Model| Some(&model.id) == self.active.as_ref();
                     let last = models.iter().rposition(|model| !is_active(model));
                     let last = last.ok_or(SnapshotError::TooLong)?;
-                    left_out.insert(0, models.remove(last).id.clone());
+                    left_out.push(models.remove(last).id.clone());
                 }
                 written => break written?,
             }
         };
+        left_out.reverse();
         Ok(Payload {
             sha256: Digest(Sha256::digest(&text).into()),
             text,
@@ -304,6 +312,23 @@ mod tests {
         let list: serde_json::Value = serde_json::from_str(&snapshot.list(&payload)).unwrap();
         assert_eq!(list["models"].as_array().unwrap().len(), payload.models);
         assert_eq!(list["models"][payload.models - 1]["active"], true);
+    }
+
+    #[test]
+    fn there_are_never_more_models_than_a_hive_takes() {
+        let model = |n: usize| Model {
+            id: format!("m-{n:04}"),
+            manifest: "#".repeat(100),
+        };
+        let snapshot = Snapshot {
+            models: (0..1024).map(model).collect(),
+            active: Some("m-0500".into()),
+            ..mock::snapshot()
+        };
+        let payload = snapshot.encode().unwrap();
+        assert_eq!((payload.models, payload.left_out.len()), (64, 960));
+        assert!(payload.text.contains("model id=m-0062 ") && payload.text.contains("model id=m-0500 "));
+        assert_eq!(payload.left_out[0], "m-0063");
     }
 
     #[test]

@@ -174,7 +174,10 @@ async fn what_is_active_is_the_same_here_and_there() {
     let done = coh(&fake, &activate("B")).await;
     assert_eq!(done.ends(0).out, "peft activated model=B previous=A\n");
     assert_eq!(python_sees(&root), Ok(Seen::new(Some("B"), Some("A"))));
+    done.says("the hive has not been shown B yet");
+    fake.set_file("/gpu/models/available/B/manifest.toml", &[]);
     let again = coh(&fake, &activate("B")).await;
+    assert_eq!(again.err, "");
     assert_eq!(again.ends(0).out, "peft activated model=B previous=A\n");
     let back = coh(&fake, &["peft", "rollback", "--registry", registry]).await;
     assert_eq!(back.ends(0).out, "peft rollback from=B to=A\n");

@@ -78,6 +78,22 @@ impl RamTree {
         }
     }
 
+    /// Puts other contents into a file, within its limit.
+    pub fn set_contents(&self, node: NodeId, contents: &[u8]) -> Result<(), Errno> {
+        self.with(node, |entry| {
+            let Kind::File { bytes, limit } = &mut entry.kind else {
+                return Err(Errno::EISDIR);
+            };
+            if contents.len() > *limit {
+                return Err(Errno::ENOSPC);
+            }
+            bytes.clear();
+            bytes.extend_from_slice(contents);
+            entry.version += 1;
+            Ok(())
+        })
+    }
+
     fn add(&self, parent: NodeId, name: &str, kind: Kind) -> Result<NodeId, Errno> {
         let name = Name::new(name).map_err(NameError::errno)?;
         let mut files = self.files.borrow_mut();

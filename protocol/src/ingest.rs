@@ -14,7 +14,7 @@ pub use reference::{REFERENCE_SCHEMA, Reference};
 pub use sample::{Carried, ID_BYTES, SAMPLE_SCHEMA, Sample};
 pub use segment::{MIME_BYTES, SegmentId, SegmentRequest};
 
-/// Bytes of one record, its newline included (WIRE 4.6).
+/// Bytes of one record, its newline not counted (WIRE 4.6).
 pub const RECORD_BYTES: usize = 4096;
 /// Bytes of a device's name.
 pub const DEVICE_BYTES: usize = 64;

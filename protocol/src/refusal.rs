@@ -97,6 +97,8 @@ refusals! {
     InvalidClaims = 52, Quota, Some("invalid-claims"), None;
     /// EBADR: a genuine ticket whose claims make no sense.
     UndecodableClaims = 53, Policy, Some("invalid-claims"), None;
+    /// EXFULL: what of the GPU is not leased is too little; the log says how much it is.
+    GpuBusy = 54, Busy, Some("gpu-capacity"), Some("not enough of the GPU is free");
     /// EUSERS: no session slot is free.
     TooManySessions = 87, Busy, Some("sessions"), Some("too many sessions");
     /// EMSGSIZE: one record is longer than the file takes.
@@ -156,6 +158,7 @@ impl Refusal {
                 | Refusal::InvalidPath
                 | Refusal::TicketScope
                 | Refusal::Busy
+                | Refusal::GpuBusy
                 | Refusal::InvalidPayload
                 | Refusal::BufferFull
                 | Refusal::TooLong

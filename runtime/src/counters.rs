@@ -61,7 +61,7 @@ pub struct Snapshot {
     pub polls: u64,
     /// Tasks woken by links, timers and the supervisor.
     pub wakes: u64,
-    /// Signals that left with a turn.
+    /// Signals that left with a turn, or for it.
     pub signals_sent: u64,
     /// Signals not sent because the peer was awake.
     pub signals_suppressed: u64,
@@ -137,6 +137,11 @@ impl Counters {
         if let Some(counter) = self.page.refusals.get(reason as usize) {
             add(counter, 1);
         }
+    }
+
+    /// Counts a signal that the host sends for the domain besides those of a turn: that of its deadline to a timer.
+    pub fn signalled(&self) {
+        self.add(Counter::SignalsSent, 1);
     }
 
     /// Adds to one of [`CUSTOM_COUNTERS`] counters whose meaning is the domain's. Others are not counted.
@@ -251,10 +256,12 @@ mod tests {
         let view = counters.view();
         counters.add(Counter::TimersExhausted, 2);
         counters.refused(Refused::Policy);
+        counters.signalled();
         counters.add_custom(7, 5);
         counters.add_custom(8, 5);
         let expected = Snapshot {
             timers_exhausted: 2,
+            signals_sent: 1,
             refusals: [0, 0, 0, 1],
             custom: [0, 0, 0, 0, 0, 0, 0, 5],
             ..Snapshot::default()

@@ -9,6 +9,7 @@ pub mod badge;
 pub mod bell;
 pub mod context;
 pub mod counters;
+pub mod deadline;
 pub mod domain;
 pub mod executor;
 pub mod fault;

@@ -180,14 +180,16 @@ fn start(state: &Path, options: &Options) -> (Child, Said) {
     }
     let file = state.join("hive.toml");
     std::fs::write(&file, manifest).expect("write the manifest");
-    let names_ninep = options.arguments.iter().any(|argument| argument == "--ninep");
+    let names = |flag: &str| options.arguments.iter().any(|argument| argument == flag);
+    // Hives run side by side: each has ports of its own, unless a test says otherwise.
+    let ports = [["--console", "127.0.0.1:0"], ["--ninep", "127.0.0.1:0"]];
+    let ports = ports.iter().filter(|[flag, _]| !names(flag));
     let mut child = Command::new(program("hive"))
-        .args(["--console", "127.0.0.1:0", "--auth-token", TOKEN, "--manifest"])
+        .args(["--auth-token", TOKEN, "--manifest"])
         .arg(file)
         .arg("--state")
         .arg(state)
-        // Hives run side by side: each has ports of its own, unless a test says otherwise.
-        .args(["--ninep", "127.0.0.1:0"].iter().filter(|_| !names_ninep))
+        .args(ports.flatten())
         .args(&options.arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -203,19 +205,17 @@ fn start(state: &Path, options: &Options) -> (Child, Said) {
             }
         }
     });
-    let (mut ninep, mut ready) = (None, None);
-    while ready.is_none() {
+    let mut next = |prefix: &str| {
         let Ok(line) = lines.recv_timeout(START_LIMIT) else {
             let _ = child.kill();
-            panic!("hive did not say that it is ready within {START_LIMIT:?}");
+            panic!("hive did not say `{prefix}` within {START_LIMIT:?}");
         };
-        let address = line
-            .strip_prefix("hive ninep=")
-            .map(|addr| addr.parse().expect("an address"));
-        ninep = ninep.or(address);
-        ready = line.strip_prefix("hive ready ").map(str::to_owned);
-    }
-    let ready = ready.unwrap_or_default();
+        let rest = line.strip_prefix(prefix).map(str::to_owned);
+        rest.unwrap_or_else(|| panic!("hive said {line:?} where {prefix:?} was due"))
+    };
+    let ready = next("hive ready ");
+    let off = options.arguments.iter().any(|argument| argument == "off");
+    let ninep = (!off).then(|| next("hive ninep=").parse().expect("an address"));
     let field = |name: &str| {
         ready
             .split_whitespace()

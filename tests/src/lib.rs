@@ -8,6 +8,7 @@
 
 pub mod console;
 pub mod hive;
+pub mod host;
 pub mod ninep;
 pub mod operator;
 pub mod programs;

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+/// The packages whose programs are under test.
+const PACKAGES: [&str; 4] = ["hive", "cohsh", "host-peft", "host-bridge"];
+
 /// The repository's root.
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -31,18 +34,9 @@ fn build() -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     cargo
         .current_dir(repository())
-        .args([
-            "build",
-            "--quiet",
-            "-p",
-            "hive",
-            "-p",
-            "cohsh",
-            "-p",
-            "host-peft",
-            "--target-dir",
-        ])
-        .arg(target);
+        .args(["build", "--quiet", "--target-dir"])
+        .arg(target)
+        .args(PACKAGES.iter().flat_map(|package| ["-p", package]));
     if directory.ends_with("release") {
         cargo.arg("--release");
     }

@@ -118,6 +118,9 @@ fn work(console: &mut Console, device: usize, rounds: usize) {
             "CAT /log/queen.log",
             "CAT /proc/boot",
             "CAT /proc/lifecycle/state",
+            "CAT /gpu/GPU-0/info",
+            "CAT /gpu/bridge/status",
+            "LS /gpu",
             "LS /",
             "LS /proc",
         ] {
@@ -126,6 +129,8 @@ fn work(console: &mut Console, device: usize, rounds: usize) {
         }
         let (ack, _) = console.stream("TAIL /worker/worker-1/telemetry");
         assert!(ack.starts_with("OK TAIL"), "{ack}");
+        let status = format!("ECHO /gpu/GPU-1/status {{\"n\":{n}}}");
+        assert!(console.ask(&status).starts_with("OK ECHO"));
         assert!(console.ask("CAT /nope").starts_with("ERR CAT"));
         assert!(console.ask("FROB").starts_with("ERR PARSE"));
         assert_eq!(console.ask("PING"), "OK PING reply=pong");

@@ -67,6 +67,35 @@ fn a_failing_expectation_ends_the_script_and_names_its_line() {
     assert!(output.status.success(), "{}", text(&output));
 }
 
+/// The public project's script about telemetry rings, as WIRE 2.8 and 4.7 tell of it: one ring that wraps, and a ticket
+/// (of their test vectors) that may read the log once a second and write the rings.
+#[test]
+fn a_ring_wraps_and_a_ticket_is_held_to_its_scopes() {
+    const RING: &str = "/shard/13/worker/worker-1/telemetry";
+    const TICKET: &str = "cohesix-ticket-0100300000000000000000000000000304002f6c6f67000100000006002f717565656e0100000000\
+                          06002f7368617264010000000000000000000000000000000001000000.0c714a86a89a2abc049395e486dbd2a8ce6ba\
+                          7076ce508a02431a22319629672";
+    let hive = Hive::fresh();
+    let record = "r".repeat(90);
+    let script = [
+        "attach queen\nspawn heartbeat ticks=100 ttl_s=60\nEXPECT OK\n".to_owned(),
+        format!("echo {record} > {RING}\nEXPECT OK\n").repeat(12),
+        "cat /log/queen.log\nEXPECT SUBSTR telemetry ring wrap dropped_bytes=56 new_base=56\n".to_owned(),
+        format!("tail {RING}\nEXPECT OK\ncat {RING}\nEXPECT SUBSTR detail=invalid-path\n"),
+        format!("detach\nattach queen {TICKET}\nEXPECT OK\n"),
+        "echo late > /log/queen.log\nEXPECT SUBSTR error=EPERM\n".to_owned(),
+        "cat /log/queen.log\nEXPECT OK\ncat /log/queen.log\nEXPECT SUBSTR error=ELIMIT\n".to_owned(),
+        format!("cat {RING}\nEXPECT SUBSTR error=EPERM\ntail {RING}\nEXPECT SUBSTR error=EPERM\n"),
+        format!("echo {record} > {RING}\nEXPECT OK\nkill worker-1\nEXPECT OK\nquit\n"),
+    ]
+    .concat();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("telemetry_ring.coh");
+    std::fs::write(&path, script).unwrap();
+    let output = cohsh(&hive, &["--script", path.to_str().unwrap()], "");
+    assert!(output.status.success(), "{}", text(&output));
+}
+
 #[test]
 fn commands_from_standard_input() {
     let hive = Hive::any();

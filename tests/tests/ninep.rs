@@ -102,12 +102,16 @@ fn a_file_is_found_read_and_written_by_its_fid() {
     client.open(3, WRONLY | APPEND).unwrap();
     assert_eq!(client.write(3, 0, b"by 9P\n"), Ok(6));
     assert_eq!(client.write(3, 999, b"at its end, wherever it is put\n"), Ok(31));
+    assert_eq!(client.write(3, u64::MAX, b"and once more\n"), Ok(14));
     let log = hive.queen().cat("/log/queen.log");
     let at = log
         .iter()
         .position(|line| line == "by 9P")
         .expect("the first line");
-    assert_eq!(log[at + 1], "at its end, wherever it is put");
+    assert_eq!(
+        log[at + 1..at + 3],
+        ["at its end, wherever it is put", "and once more"]
+    );
 
     client.ask(kind::TSTATFS, Fields::new().u32(0)).unwrap();
     client.ask(kind::TFLUSH, Fields::new().u16(4711)).unwrap();
@@ -120,7 +124,7 @@ fn a_control_file_of_another_actor_takes_effect() {
     assert_eq!(client.walk(0, 1, &["queen", "ctl"]), Ok(2));
     client.open(1, WRONLY).unwrap();
     let spawn = br#"{"spawn":"heartbeat","ticks":1000}"#;
-    assert_eq!(client.write(1, 0, spawn), Ok(spawn.len() as u32));
+    assert_eq!(client.write(1, u64::MAX, spawn), Ok(spawn.len() as u32));
     assert_eq!(hive.queen().ls("/worker"), ["worker-1"]);
     assert_eq!(client.write(1, 0, b"{\"spawn\":\"nonsense\"}"), Err(EINVAL));
     eventually("the first tick", || {

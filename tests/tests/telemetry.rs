@@ -1,10 +1,12 @@
 //! Telemetry of devices, through the console and over 9P: what is pushed is kept, bounded, and becomes a job.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use minicbor::Decoder;
 use minicbor::data::Type;
 use protocol::b64;
+use protocol::role::Role;
+use protocol::ticket::{Claims, Key, Version, mint};
 use sha2::{Digest, Sha256};
 use tests::ninep::Client;
 use tests::{Console, Hive, Options};
@@ -341,6 +343,82 @@ fn ingest_tells_how_it_is_doing() {
         .copied()
         .collect();
     assert_eq!(found, expected, "{}", after[0]);
+}
+
+/// A ticket of a heartbeat worker, sealed with the secret of the default manifest.
+fn worker_ticket() -> String {
+    let key = Key::from_secret("worker");
+    let claims = Claims {
+        subject: Some("worker-9"),
+        issued_at_ms: SystemTime::UNIX_EPOCH.elapsed().expect("a clock").as_millis() as u64,
+        ..Claims::with_default_budget(Role::WorkerHeartbeat)
+    };
+    mint(&claims, Version::V1, &key)
+        .expect("sound claims")
+        .as_str()
+        .to_owned()
+}
+
+#[test]
+fn workers_see_how_ingest_is_doing_and_nothing_else_of_it() {
+    let hive = Hive::any();
+    let mut queen = hive.queen();
+    let segment = begin(&mut queen, "t-worker");
+    let mut worker = Console::authenticated(hive.addr(), hive.token());
+    let ack = worker.ask(&format!("ATTACH worker-heartbeat {}", worker_ticket()));
+    assert_eq!(ack, "OK ATTACH role=worker-heartbeat");
+    for line in [
+        "LS /queen/telemetry".to_owned(),
+        "LS /queen/telemetry/t-worker".to_owned(),
+        format!("CAT {segment}"),
+        format!("ECHO {segment} x"),
+        r#"ECHO /queen/telemetry/t-worker/ctl {"new":"segment","mime":"a"}"#.to_owned(),
+        "CAT /queen/export/gates".to_owned(),
+        "LS /queen/export/lora_jobs".to_owned(),
+    ] {
+        refused(&mut worker, &line, "detail=denied");
+    }
+    assert_eq!(number(&mut worker, "queued"), 0);
+    assert_eq!(queen.cat(&segment), [""; 0]);
+}
+
+#[test]
+fn by_9p_a_write_is_one_record_or_several() {
+    let hive = Hive::any();
+    let Some(ninep) = hive.ninep() else { return };
+    let mut client = Client::queen(ninep, hive.token());
+    let device = ["queen", "telemetry", "t-ninep"];
+    let walk = |client: &mut Client, names: &[&str]| client.walk(0, 1, &[&device[..], names].concat());
+    // As a mount does it: it looks at every name on its way.
+    assert_eq!(client.walk(0, 1, &device), Ok(3));
+    client.getattr(1).expect("a directory, or what leads to one");
+    client.clunk(1).expect("a fid");
+    assert_eq!(walk(&mut client, &["ctl"]), Ok(4));
+    client.open(1, 1).expect("it can be written");
+    let request = b"{\"new\":\"segment\",\"mime\":\"text/plain\"}\n";
+    assert_eq!(client.write(1, 0, request), Ok(request.len() as u32));
+    client.clunk(1).expect("a fid");
+    let latest = client
+        .cat("/queen/telemetry/t-ninep/latest")
+        .expect("there is one");
+    let latest = String::from_utf8(latest).expect("text");
+    assert_eq!(walk(&mut client, &["seg", latest.trim_end()]), Ok(5));
+    client.open(1, 2).expect("it can be read and written");
+    assert_eq!(client.write(1, 77, b"one"), Ok(3), "wherever: it is appended");
+    assert_eq!(client.write(1, 0, b"two\nthree\n"), Ok(10));
+    let long = [&b"four\n"[..], &[b'x'; 4097]].concat();
+    assert_eq!(
+        client.write(1, 0, &long),
+        Err(90),
+        "EMSGSIZE, and nothing of it is kept"
+    );
+    assert_eq!(client.write(1, 0, b"\xff"), Err(22), "EINVAL: no text");
+    assert_eq!(client.read(1, 0, 100), Ok(b"one\ntwo\nthree\n".to_vec()));
+    assert_eq!(client.read(1, 4, 100), Ok(b"two\nthree\n".to_vec()));
+    assert_eq!(client.read(1, 14, 100), Ok(Vec::new()));
+    let size = client.getattr(1).expect("attributes").size;
+    assert_eq!(size, 14);
+    client.clunk(1).expect("a fid");
 }
 
 #[test]

@@ -254,12 +254,11 @@ impl Session<'_> {
     }
 
     async fn cat(&mut self, path: &str, page: &mut Page, sink: &mut impl Sink) -> Result<(), Stop> {
-        // Before the path is judged: who has not attached learns nothing of it.
-        self.pass().await?;
+        let file = self.open_text(path, OpenFlags::RDONLY).await?;
+        // WIRE 1.7, after the ticket was asked whether it may be read at all (WIRE 1.6).
         if is_telemetry(path) {
             return Err(Refusal::InvalidPath.into());
         }
-        let file = self.open_text(path, OpenFlags::RDONLY).await?;
         let mut reader = Reader::new(file, &mut page.bytes);
         let survey = render::survey(&mut reader, path.len(), &mut page.preview).await?;
         acknowledge(sink, "CAT", &[("path", &path), ("data", &page.preview)]).await?;
@@ -294,7 +293,12 @@ impl Session<'_> {
     }
 
     async fn echo(&mut self, path: &str, payload: &str, sink: &mut impl Sink) -> Result<(), Stop> {
-        self.append(path, payload).await?;
+        let barred = self.role().is_some_and(Role::is_worker) && !is_sidecars(path);
+        let file = self.open(path, OpenFlags::WRONLY).await?;
+        if barred {
+            return Err(Refusal::Denied.into());
+        }
+        file.write_all(payload.as_bytes()).await?;
         Ok(acknowledge(sink, "ECHO", &[("path", &path), ("bytes", &payload.len())]).await?)
     }
 
@@ -381,6 +385,11 @@ async fn acknowledge(
         let _ = line.field(key, value);
     }
     sink.line(line.as_str()).await
+}
+
+/// Where a worker may ECHO: its sidecar's files (WIRE 4.13). What else it may write it writes over 9P.
+fn is_sidecars(path: &str) -> bool {
+    path.starts_with("/bus/") || path.starts_with("/lora/")
 }
 
 /// The files that TAIL serves (WIRE 1.8).

@@ -309,6 +309,11 @@ fn before_attach_only_the_free_verbs_work_and_a_worker_is_no_queen() {
                 "{answer}"
             );
         }
+        // Its own telemetry is its own over 9P; here it may write to sidecars only.
+        assert_eq!(
+            client.ask("ECHO /worker/worker-1/telemetry x").await,
+            "ERR ECHO reason=policy detail=denied path=/worker/worker-1/telemetry error=EPERM"
+        );
         assert!(client.stream("CAT /proc/boot").await.0.starts_with("OK CAT"));
     });
 }

@@ -141,7 +141,7 @@ impl Default for Boot {
 }
 
 impl Default for Config {
-    /// The hive of this repository without its secrets: the three doors, the queen's two mounts, WIRE 2.6's limits.
+    /// The hive of this repository without its secrets: the four doors, the queen's two mounts, WIRE 2.6's limits.
     fn default() -> Self {
         let mount = |prefix: &str| Mount {
             prefix: prefix.to_string(),
@@ -153,6 +153,7 @@ impl Default for Config {
                 Door::console(),
                 Door::workers("worker-heart-ninedoor", Role::WorkerHeartbeat),
                 Door::queen(),
+                Door::workers("worker-gpu-ninedoor", Role::WorkerGpu),
             ],
             mounts: vec![mount("/queen"), mount("/proc/lifecycle")],
             services: vec![("logs".to_string(), "/log".to_string())],

@@ -206,12 +206,10 @@ impl Hall {
 
     /// Judges a request before its path is looked at, and notes a queen's sign of life.
     pub(crate) fn admit(&mut self, slot: usize, now: Moment) -> Result<(), Fail> {
+        self.may_leave(slot)?;
         let root = self.root.reachable();
         let session = self.sessions.get(slot).ok_or(Refusal::Unauthenticated)?;
         let outside = self.is_outside(session);
-        if session.revoked {
-            return Err(Refusal::TicketRejected.into());
-        }
         if let Some((issued_at_ms, ttl_s)) = session.term
             && now.unix_ms >= issued_at_ms.saturating_add(ttl_s.saturating_mul(1000))
         {
@@ -231,6 +229,16 @@ impl Hall {
         Ok(())
     }
 
+    /// Judges a request that only says that its session is lost. Neither an expired ticket nor a root that is cut
+    /// keeps it from that.
+    pub(crate) fn may_leave(&self, slot: usize) -> Result<(), Fail> {
+        let session = self.sessions.get(slot).ok_or(Refusal::Unauthenticated)?;
+        if session.revoked {
+            return Err(Refusal::TicketRejected.into());
+        }
+        Ok(())
+    }
+
     /// Whether a session's ticket lets it walk to a path: the path, or something below it, is in some scope.
     pub(crate) fn may_walk(&self, slot: usize, real: &str) -> Result<(), Fail> {
         let Some(claims) = self.sessions.get(slot).and_then(Session::claims) else {
@@ -245,7 +253,7 @@ impl Hall {
         Err(Denial::Scope.into())
     }
 
-    /// Judges an open: scope and rate of the ticket, then the role's rules, then the cursor quota.
+    /// Judges an open: scope and rate of the ticket, then the role's rules. Bandwidth and cursor are the reads' affair.
     pub(crate) fn may_open(
         &mut self,
         slot: usize,
@@ -277,9 +285,6 @@ impl Hall {
         if flags.writes() {
             let session = self.sessions.get(slot).ok_or(Refusal::Unauthenticated)?;
             policy::may_write(self.asker(session)?, target, real)?;
-        }
-        if flags.reads() && is_telemetry(real) {
-            self.usage(slot)?.advance()?;
         }
         Ok(())
     }
@@ -505,11 +510,6 @@ impl Hall {
             _ => Err(Refusal::Denied.into()),
         }
     }
-}
-
-/// Whether a path is one that cursor quotas count for.
-fn is_telemetry(real: &str) -> bool {
-    real.ends_with("/telemetry")
 }
 
 #[cfg(test)]

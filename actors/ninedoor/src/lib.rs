@@ -4,7 +4,7 @@
 //!
 //! [`spawn`] puts the door's tasks into a domain. The modules, from bytes to requests: `ring`, `log`, `telemetry` and
 //! `record` (what is kept, journal first); `session`, `usage`, `binds`, `policy` and `root` (who may do what);
-//! `place`, `attr`, `procfs`, `scripts`, `listing`, `snapshot` and `view` (the door's own files); `hall` (all of that as one
+//! `place`, `attr`, `procfs`, `summary`, `scripts`, `listing`, `snapshot` and `view` (the door's own files); `hall` (all of that as one
 //! state, between two awaits); `forward` (the files of others); `shared` and `tree` (what a client is served).
 #![no_std]
 #![forbid(unsafe_code)]
@@ -33,6 +33,7 @@ mod scripts;
 mod session;
 mod shared;
 mod snapshot;
+mod summary;
 mod telemetry;
 mod tree;
 mod usage;

@@ -12,6 +12,7 @@ use protocol::shard::Shard;
 
 use crate::scripts::Script;
 use crate::session::SessionId;
+use crate::summary::Summary;
 use crate::telemetry::WorkerRef;
 
 /// A directory or file that the door serves itself.
@@ -60,14 +61,10 @@ pub(crate) enum Place {
     Supervisor,
     /// `/proc/tests/selftest_*.coh`
     Script(Script),
-    /// `/proc/9p/sessions`
-    SessionTotals,
-    /// `/proc/9p/outstanding`
-    Outstanding,
-    /// `/proc/9p/short_writes`
-    ShortWrites,
-    /// `/proc/9p/session/active`
-    SessionsActive,
+    /// `/proc/9p/sessions` and others like it.
+    Summary(Summary),
+    /// The same as a CBOR map.
+    SummaryMap(Summary),
     /// `/proc/9p/session/ctl`
     SessionCtl,
     /// `/proc/9p/session/<id>/state`
@@ -139,12 +136,19 @@ const TESTS: Table = &[
     ("selftest_quick.coh", Place::Script(Script::Quick)),
 ];
 const NINE_P: Table = &[
-    ("outstanding", Place::Outstanding),
+    ("outstanding", Place::Summary(Summary::Outstanding)),
+    ("outstanding.cbor", Place::SummaryMap(Summary::Outstanding)),
     ("session", Place::SessionDir),
-    ("sessions", Place::SessionTotals),
-    ("short_writes", Place::ShortWrites),
+    ("sessions", Place::Summary(Summary::Sessions)),
+    ("sessions.cbor", Place::SummaryMap(Summary::Sessions)),
+    ("short_writes", Place::Summary(Summary::ShortWrites)),
+    ("short_writes.cbor", Place::SummaryMap(Summary::ShortWrites)),
 ];
-const SESSION_DIR: Table = &[("active", Place::SessionsActive), ("ctl", Place::SessionCtl)];
+const SESSION_DIR: Table = &[
+    ("active", Place::Summary(Summary::Active)),
+    ("active.cbor", Place::SummaryMap(Summary::Active)),
+    ("ctl", Place::SessionCtl),
+];
 const ROOT_DIR: Table = &[
     ("cut_reason", Place::CutReason),
     ("last_seen_ms", Place::LastSeen),
@@ -195,8 +199,8 @@ impl Place {
             Self::QueenLog | Self::Telemetry(_) => Kind::Grows,
             Self::Boot | Self::Script(_) => Kind::Fixed,
             Self::SessionCtl | Self::WorkerCtl | Self::ActorFault(_) => Kind::Control,
-            Self::Supervisor | Self::SessionTotals | Self::Outstanding | Self::ShortWrites => Kind::Generated,
-            Self::SessionsActive | Self::SessionState(_) | Self::SessionSince(_) => Kind::Generated,
+            Self::Supervisor | Self::Summary(_) | Self::SummaryMap(_) => Kind::Generated,
+            Self::SessionState(_) | Self::SessionSince(_) => Kind::Generated,
             Self::SessionOwner(_) | Self::Reachable | Self::LastSeen | Self::CutReason => Kind::Generated,
             Self::Refusals(_) | Self::ActorState(_) | Self::ActorCounters(_) => Kind::Generated,
         }
@@ -461,7 +465,10 @@ mod tests {
                 "/proc",
                 &["9p", "actors", "boot", "pressure", "root", "supervisor", "tests"],
             ),
-            ("/proc/9p/session", &["1", "10", "2", "active", "ctl"]),
+            (
+                "/proc/9p/session",
+                &["1", "10", "2", "active", "active.cbor", "ctl"],
+            ),
             ("/proc/9p/session/10", &["owner", "since_ms", "state"]),
             ("/proc/actors", &["ninedoor", "queen"]),
             ("/proc/actors/queen", &["counters", "state"]),

@@ -1,7 +1,8 @@
 //! Who may do what, whatever a ticket says.
 //!
-//! Answers for the role rules of WIRE 4.13: a queen may write what is written by hand, a worker its own telemetry
-//! and nothing else, an actor what its door's configuration lists; everybody may read what gives something.
+//! Answers for the role rules of WIRE 4.13: a queen may write what is written by hand, a worker its own telemetry, a
+//! GPU worker besides a GPU's status (its owner says whose), an actor what its door's configuration lists; everybody
+//! may read what gives something.
 //!
 //! Never looks at a ticket (that is [`usage`](crate::usage)), never at the lifecycle (that is its owner's).
 
@@ -16,8 +17,8 @@ use crate::place::{Kind, Place};
 pub(crate) enum Asker<'a> {
     /// A queen.
     Queen,
-    /// A worker of any kind, with its ticket's subject.
-    Worker(&'a str),
+    /// A worker of that kind, with its ticket's subject.
+    Worker(Role, &'a str),
     /// An actor.
     Actor(&'a Identity),
 }
@@ -28,7 +29,7 @@ impl<'a> Asker<'a> {
         if role == Role::Queen {
             Self::Queen
         } else {
-            Self::Worker(subject)
+            Self::Worker(role, subject)
         }
     }
 }
@@ -63,10 +64,19 @@ pub(crate) fn may_write(asker: Asker<'_>, target: Target<'_>, real: &str) -> Res
         (Asker::Actor(identity), _) => identity.append.iter().any(|path| path == real),
         (Asker::Queen, Target::Own(place)) => matches!(place, Place::QueenLog | Place::ActorFault(_)),
         (Asker::Queen, Target::Telemetry(_) | Target::Forwarded) => true,
-        (Asker::Worker(subject), Target::Telemetry(id)) => subject == id,
-        (Asker::Worker(_), _) => false,
+        (Asker::Worker(_, subject), Target::Telemetry(id)) => subject == id,
+        (Asker::Worker(Role::WorkerGpu, _), Target::Forwarded) => is_gpu_status(real),
+        (Asker::Worker(..), _) => false,
     };
     if allowed { Ok(()) } else { Err(Refusal::Denied) }
+}
+
+/// Whether a path is `/gpu/<id>/status`.
+fn is_gpu_status(real: &str) -> bool {
+    let id = real
+        .strip_prefix("/gpu/")
+        .and_then(|rest| rest.strip_suffix("/status"));
+    id.is_some_and(|id| !id.is_empty() && !id.contains('/'))
 }
 
 #[cfg(test)]
@@ -84,7 +94,8 @@ mod tests {
     fn wire_4_13() {
         let queen_actor = &Door::queen().identities[0];
         let console_actor = &Door::console().identities[0];
-        let (queen, worker) = (Asker::Queen, Asker::Worker("worker-1"));
+        let (queen, worker) = (Asker::Queen, Asker::Worker(Role::WorkerHeartbeat, "worker-1"));
+        let gpu_worker = Asker::Worker(Role::WorkerGpu, "worker-1");
         for (asker, target, real, allowed) in [
             (queen, LOG, QUEEN_LOG, true),
             (queen, Target::Telemetry("worker-1"), OWN, true),
@@ -124,7 +135,20 @@ mod tests {
                 "/proc/9p/session/ctl",
                 true,
             ),
-            (Asker::Worker(""), Target::Telemetry("worker-1"), OWN, false),
+            (gpu_worker, Target::Telemetry("worker-1"), OWN, true),
+            (gpu_worker, Target::Forwarded, "/gpu/GPU-0/status", true),
+            (worker, Target::Forwarded, "/gpu/GPU-0/status", false),
+            (gpu_worker, Target::Forwarded, "/gpu/GPU-0/lease", false),
+            (gpu_worker, Target::Forwarded, "/gpu/bridge/ctl", false),
+            (gpu_worker, Target::Forwarded, "/gpu//status", false),
+            (gpu_worker, Target::Forwarded, "/gpu/a/b/status", false),
+            (gpu_worker, Target::Forwarded, "/queen/ctl", false),
+            (
+                Asker::Worker(Role::WorkerHeartbeat, ""),
+                Target::Telemetry("worker-1"),
+                OWN,
+                false,
+            ),
             (Asker::Actor(queen_actor), LOG, QUEEN_LOG, true),
             (
                 Asker::Actor(queen_actor),

@@ -17,15 +17,14 @@ use runtime::supervision::ChildState;
 use crate::config::Config;
 use crate::hall::Hall;
 use crate::place::Place;
-use crate::session::State;
-
-/// Bits of a shard label.
-const SHARD_BITS: u32 = 8;
+use crate::summary::Summary;
 
 /// Where lines go: into a buffer, or only into a count.
 pub(crate) trait Lines {
     /// Takes one line, without its newline.
     fn line(&mut self, line: fmt::Arguments<'_>);
+    /// Takes bytes as they are, of a file that is not text.
+    fn bytes(&mut self, bytes: &[u8]);
 }
 
 /// Counts bytes instead of keeping them.
@@ -36,6 +35,10 @@ impl Lines for Count {
     fn line(&mut self, line: fmt::Arguments<'_>) {
         // Counting cannot fail.
         let _ = writeln!(self, "{line}");
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0 += bytes.len() as u64;
     }
 }
 
@@ -72,27 +75,13 @@ pub(crate) trait House {
 /// Renders a generated file. A session or actor that is gone gives nothing.
 pub(crate) fn render(place: Place, hall: &Hall, house: &dyn House, out: &mut dyn Lines) {
     match place {
-        Place::SessionTotals => sessions(hall, out),
-        Place::Outstanding => {
-            let (current, limit) = (house.outstanding(), hall.config.handlers());
-            out.line(format_args!("outstanding current={current} limit={limit}"));
+        Place::Summary(summary) => {
+            out.line(format_args!("{}", summary.counts(hall, house)));
+            if summary == Summary::Sessions {
+                shards(hall, out);
+            }
         }
-        Place::ShortWrites => {
-            out.line(format_args!(
-                "short_writes total={} retries={}",
-                hall.short_writes, hall.write_retries
-            ));
-        }
-        Place::SessionsActive => {
-            let in_state = |state| {
-                hall.sessions
-                    .iter()
-                    .filter(|session| session.state() == state)
-                    .count()
-            };
-            let (active, draining) = (in_state(State::Active), in_state(State::Draining));
-            out.line(format_args!("active={active} draining={draining}"));
-        }
+        Place::SummaryMap(summary) => summary.counts(hall, house).cbor(out),
         Place::SessionState(id) => {
             if let Some(session) = hall.sessions.by_id(id) {
                 out.line(format_args!("state={}", session.state().label()));
@@ -133,14 +122,9 @@ pub(crate) fn render(place: Place, hall: &Hall, house: &dyn House, out: &mut dyn
     }
 }
 
-fn sessions(hall: &Hall, out: &mut dyn Lines) {
-    let total = hall.sessions.iter().count();
+/// How many workers' sessions there are below each shard label.
+fn shards(hall: &Hall, out: &mut dyn Lines) {
     let workers = || hall.sessions.iter().filter(|session| session.is_worker());
-    out.line(format_args!(
-        "sessions total={total} worker={} shard_bits={SHARD_BITS} shard_count={}",
-        workers().count(),
-        1 << SHARD_BITS
-    ));
     let label_of = |subject: &str| Shard::of(subject);
     let mut last: Option<Shard> = None;
     while let Some(shard) = workers()

@@ -193,6 +193,19 @@ impl Lines for Text<'_> {
             self.len = self.whole;
         }
     }
+
+    /// Bytes that do not fit are left out, and so is all that follows.
+    fn bytes(&mut self, bytes: &[u8]) {
+        let room = self.bytes.get_mut(self.len..self.len + bytes.len());
+        match room.filter(|_| !self.full) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                self.len += bytes.len();
+                self.whole = self.len;
+            }
+            None => self.full = true,
+        }
+    }
 }
 
 impl fmt::Write for Text<'_> {

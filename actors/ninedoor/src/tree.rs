@@ -120,6 +120,17 @@ impl Tree {
         Ok(real)
     }
 
+    /// Judges a request before its path is looked at; `leaving` if it is about the file by which a session says that
+    /// it is lost.
+    fn admit(&self, node: &Node, leaving: bool) -> Result<(), Fail> {
+        let (mut hall, slot) = (self.shared.hall.borrow_mut(), node.session.slot());
+        if leaving {
+            hall.may_leave(slot)
+        } else {
+            hall.admit(slot, self.shared.now())
+        }
+    }
+
     /// The door's own place of a path, if it has one.
     fn own(&self, node: &Node, view: &PathBuf, real: &PathBuf) -> Option<Place> {
         let hall = self.shared.hall.borrow();
@@ -141,10 +152,10 @@ impl Tree {
         names: &[&str],
         qids: &mut [Qid],
     ) -> Result<(usize, Option<Node>), Fail> {
-        self.shared
-            .hall
-            .borrow_mut()
-            .admit(from.session.slot(), self.shared.now())?;
+        let target = names
+            .iter()
+            .try_fold(from.view.clone(), |view, name| join(&view, name));
+        self.admit(from, target.is_some_and(|view| view.as_str() == SESSION_CTL))?;
         let mut node = from.clone();
         let mut done = 0;
         while let Some(name) = names.get(done) {
@@ -266,7 +277,7 @@ impl Tree {
 
     async fn open_node(&self, node: &Node, flags: OpenFlags) -> Result<(Open, Qid, u32), Fail> {
         let slot = node.session.slot();
-        self.shared.hall.borrow_mut().admit(slot, self.shared.now())?;
+        self.admit(node, node.says_lost())?;
         let real = self.real(node, &node.view)?;
         let own = match &node.at {
             At::Own(place) => Some(*place),
@@ -332,7 +343,7 @@ impl Tree {
     ) -> Result<usize, Fail> {
         let slot = node.session.slot();
         let now = self.shared.now();
-        self.shared.hall.borrow_mut().admit(slot, now)?;
+        self.admit(node, node.says_lost())?;
         match (&node.at, &open.view) {
             (At::Own(Place::ActorFault(index)), _) => self.inject_fault(node, *index, data),
             (At::Own(place), _) => self.shared.hall.borrow_mut().write(slot, *place, data, now),
@@ -615,6 +626,11 @@ impl FileTree for Tree {
 }
 
 impl Node {
+    /// Whether it is the file by which a session says that it is lost.
+    fn says_lost(&self) -> bool {
+        matches!(self.at, At::Own(Place::SessionCtl))
+    }
+
     fn verb(&self, writes: bool) -> Verb {
         let dir = match &self.at {
             At::Own(place) => place.kind() == Kind::Dir,

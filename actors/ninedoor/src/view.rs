@@ -83,6 +83,8 @@ impl Stream {
 pub(crate) struct RingView {
     worker: WorkerRef,
     stream: Stream,
+    /// Whether the session has paid for it: the first read does.
+    paid: bool,
     /// Where the last read ended.
     next: u64,
     /// Whether the reads since the last jump are behind the session's cursor, and paid for.
@@ -130,6 +132,7 @@ impl View {
                 Self::Ring(RingView {
                     worker,
                     stream: Stream::from(start),
+                    paid: false,
                     next: start,
                     behind: false,
                 })
@@ -230,6 +233,11 @@ fn read_ring(
         _ => Refusal::InvalidPath.into(),
     };
     let (_, end) = hall.workers.span(view.worker).map_err(gone)?;
+    if !view.paid {
+        let session = hall.sessions.get_mut(slot).ok_or(Refusal::Unauthenticated)?;
+        session.usage.advance()?;
+        view.paid = true;
+    }
     let Some((position, limit)) = view.stream.window(offset, end) else {
         return Ok(0);
     };

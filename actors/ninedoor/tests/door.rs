@@ -104,7 +104,7 @@ fn files_say_what_they_say_and_refuse_what_they_refuse() {
         );
         assert_eq!(
             queen.cat("/proc/9p/outstanding").await.unwrap(),
-            "outstanding current=1 limit=28\n"
+            "outstanding current=1 limit=36\n"
         );
         assert!(
             queen
@@ -669,6 +669,38 @@ fn workers_wait_for_a_queen_and_for_the_lifecycle() {
             inside.cat("/proc/9p/session/active").await.unwrap(),
             "active=2 draining=0\n"
         );
+    });
+}
+
+#[test]
+fn a_queen_whose_ticket_has_expired_still_counts_as_lost() {
+    run(|ctx| async move {
+        let inside = connect(&ctx, "worker-heart-ninedoor")
+            .await
+            .attach("worker-heartbeat", &worker_token("worker-2"))
+            .await
+            .unwrap();
+        let peer = console(&ctx).await;
+        let claims = Claims {
+            ttl_s: Some(1),
+            issued_at_ms: house::UNIX_MS,
+            ..Claims::new(Role::Queen)
+        };
+        let queen = peer.attach("queen", &token(&claims)).await.unwrap();
+        let ticket = worker_token("worker-1");
+        let worker = peer.attach("worker-heartbeat", &ticket).await.unwrap();
+        ctx.sleep(Duration::from_secs(2)).await;
+        assert_eq!(queen.ls("/").await, Err(Errno::EKEYEXPIRED));
+        queen.lose().await;
+        assert_eq!(
+            inside.cat("/proc/root/reachable").await.unwrap(),
+            "reachable=no\n"
+        );
+        // Nor is a worker that the root was taken from told off for leaving.
+        assert_eq!(worker.ls("/").await, Err(Errno::ENETUNREACH));
+        let cut = inside.cat("/proc/pressure/cut").await.unwrap();
+        worker.lose().await;
+        assert_eq!(inside.cat("/proc/pressure/cut").await.unwrap(), cut);
     });
 }
 

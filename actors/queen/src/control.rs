@@ -5,14 +5,15 @@
 //!
 //! Never knows who asks: the tree lets only operators through.
 
-use protocol::control::QueenRequest;
+use protocol::control::{Budget, GpuLease, QueenRequest};
 use protocol::lifecycle::{self, Command, Gate, TransitionError};
 use protocol::path::Path;
 use protocol::refusal::Refusal;
 
+use crate::leases;
 use crate::ledger::line;
 use crate::queen::Queen;
-use crate::record::{Change, Kind, Spec};
+use crate::record::{Change, GpuId, Grant, Kind, Spec};
 use crate::workers::{Making, Phase, id_of, number_of};
 
 /// Bytes of a path in a bind or mount: NineDoor's bound for them.
@@ -27,9 +28,10 @@ pub(crate) async fn request(queen: &Queen, text: &str) -> Result<Option<u64>, Re
     match QueenRequest::parse(text).map_err(|_| Refusal::InvalidPayload)? {
         QueenRequest::SpawnHeartbeat { ticks, budget } => {
             let budget = queen.default_budget().with(budget);
+            may_take_work(queen).await?;
             spawn(queen, Kind::Heartbeat { ticks }, budget.ttl_s, Some(budget.ops)).await
         }
-        QueenRequest::SpawnGpu { .. } => Err(Refusal::Unsupported),
+        QueenRequest::SpawnGpu { lease, budget } => spawn_gpu(queen, &lease, budget).await,
         QueenRequest::Kill { id } => kill(queen, id).await,
         QueenRequest::Bind { from, to } => {
             bindable(from)?;
@@ -97,16 +99,47 @@ pub(crate) fn command(queen: &Queen, text: &str) -> Result<Option<u64>, (Refusal
     }
 }
 
-async fn spawn(queen: &Queen, kind: Kind, ttl_s: u64, ops: Option<u64>) -> Result<Option<u64>, Refusal> {
-    let state = queen.look(|ledger| ledger.state.lifecycle.state);
-    if !Gate::NewWork.open_in(state) {
-        let gate = Gate::NewWork;
+/// Grants a lease and makes its worker.
+async fn spawn_gpu(queen: &Queen, lease: &GpuLease<'_>, budget: Budget) -> Result<Option<u64>, Refusal> {
+    may_take_work(queen).await?;
+    let gpu = GpuId::new(lease.gpu_id).ok_or(Refusal::InvalidPayload)?;
+    let capacity = queen.capacity(gpu.as_str()).ok_or(Refusal::InvalidPayload)?;
+    let free = queen.look(|ledger| leases::free(capacity, &ledger.state.workers, &gpu));
+    if !free.is_some_and(|free| free.holds(lease.mem_mb, lease.streams)) {
+        let (free_mb, free_streams) = free.map_or((0, 0), |free| (free.mem_mb, free.streams));
         let told = queen.note(format_args!(
-            "lifecycle denied action={gate} state={state} reason=gate-denied"
+            "lease denied gpu={gpu} mem_mb={} streams={} free_mem_mb={free_mb} free_streams={free_streams}",
+            lease.mem_mb, lease.streams
         ));
         queen.told(told).await;
-        return Err(Refusal::Denied);
+        return Err(Refusal::GpuBusy);
     }
+    let grant = Grant {
+        gpu,
+        mem_mb: lease.mem_mb,
+        streams: lease.streams,
+        ttl_s: lease.ttl_s,
+        priority: lease.priority,
+    };
+    let ttl_s = budget.ttl_s.map_or(lease.ttl_s, |ttl_s| ttl_s.min(lease.ttl_s));
+    spawn(queen, Kind::Gpu(grant), ttl_s, budget.ops).await
+}
+
+/// Whether the lifecycle lets work begin; what it does not is told in the log.
+async fn may_take_work(queen: &Queen) -> Result<(), Refusal> {
+    let state = queen.look(|ledger| ledger.state.lifecycle.state);
+    let gate = Gate::NewWork;
+    if gate.open_in(state) {
+        return Ok(());
+    }
+    let told = queen.note(format_args!(
+        "lifecycle denied action={gate} state={state} reason=gate-denied"
+    ));
+    queen.told(told).await;
+    Err(Refusal::Denied)
+}
+
+async fn spawn(queen: &Queen, kind: Kind, ttl_s: u64, ops: Option<u64>) -> Result<Option<u64>, Refusal> {
     queen.may_operate()?;
     queen.look(|ledger| ledger.state.workers.room())?;
     let spec = Spec {
@@ -141,11 +174,16 @@ struct Draft<'a> {
 impl<'a> Draft<'a> {
     fn begin(queen: &'a Queen, spec: Spec) -> Result<Draft<'a>, Refusal> {
         queen.commit(Some(Change::Spawning(spec)), None)?;
-        Ok(Draft {
+        let draft = Draft {
             queen,
             spec,
             kept: false,
-        })
+        };
+        // A lease is written before anybody is told of it.
+        if spec.grant().is_some() && !queen.leases_are_settled() {
+            return Err(Refusal::BufferFull);
+        }
+        Ok(draft)
     }
 
     /// The worker is there, and from now on it is remembered.
@@ -173,6 +211,7 @@ impl Drop for Draft<'_> {
         // Misfit: it is gone already. A journal that is full forgets it all the same: nobody said it lives.
         if self.queen.commit(Some(Change::Gone { number }), None).is_err() {
             self.queen.change(|ledger| ledger.state.workers.set_gone(number));
+            self.queen.settle_leases();
         }
     }
 }
@@ -187,7 +226,7 @@ async fn kill(queen: &Queen, id: &str) -> Result<Option<u64>, Refusal> {
             queen.may_operate()?;
             queen.commit(
                 Some(Change::Gone { number }),
-                Some(&line(format_args!("killed {id}"))),
+                Some(&line(format_args!("killed {}", queen.shown(number)))),
             )?
         }
     };

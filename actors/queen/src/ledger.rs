@@ -184,7 +184,7 @@ mod tests {
     use runtime::region::Crash;
 
     use super::*;
-    use crate::record::{Budget, Kind, Spec};
+    use crate::record::{Budget, GpuId, Grant, Kind, Spec};
 
     const JOURNAL_BYTES: usize = 4096;
 
@@ -199,6 +199,20 @@ mod tests {
             ttl_s: 60,
             ops: Some(99),
             issued_ms: 5,
+        }
+    }
+
+    fn lease(number: u64) -> Spec {
+        Spec {
+            kind: Kind::Gpu(Grant {
+                gpu: GpuId::new("GPU-0").unwrap(),
+                mem_mb: 1024,
+                streams: 1,
+                ttl_s: 60,
+                priority: 0,
+            }),
+            ops: None,
+            ..spec(number)
         }
     }
 
@@ -224,19 +238,25 @@ mod tests {
             )
         },
         |ledger| ledger.commit(Some(Change::Gone { number: 1 }), Some("killed worker-1")),
-        |ledger| ledger.commit(Some(Change::Spawning(spec(3))), None),
+        |ledger| ledger.commit(Some(Change::Spawning(lease(3))), None),
+        |ledger| {
+            ledger.commit(
+                Some(Change::Alive { number: 3 }),
+                Some("spawned worker-3 gpu=GPU-0"),
+            )
+        },
         |ledger| ledger.transition(Lifecycle::Draining, "cordon", 77),
         |ledger| ledger.commit(Some(Change::Delivered { next: 4 }), None),
     ];
 
-    type Essence = (Lifecycle, u64, Option<Budget>, Vec<(u64, Phase)>, Vec<String>);
+    type Essence = (Lifecycle, u64, Option<Budget>, Vec<(Spec, Phase)>, Vec<String>);
 
     fn essence(ledger: &Ledger) -> Essence {
         let state = &ledger.state;
         let workers = state
             .workers
             .wanted()
-            .map(|worker| (worker.spec.number, worker.phase))
+            .map(|worker| (worker.spec, worker.phase))
             .collect();
         let lines = state.audit.pending().map(|line| line.as_str().into()).collect();
         (state.lifecycle.state, state.next, state.budget, workers, lines)

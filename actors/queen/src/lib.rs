@@ -3,7 +3,7 @@
 //! # This crate
 //!
 //! [`spawn`] puts the queen's tasks into a domain. The modules, from what is remembered to who is told: `record` and
-//! `state` (what), `ledger` (journal first), `workers` and `audit` (what the peers still have to hear), `control`
+//! `state` (what), `ledger` (journal first), `workers`, `leases` and `audit` (what the peers and the lease files still have to hear), `control`
 //! (what operators ask), `tree` (the files, with `gpu` as a part of its own), `door` and `host` (the peers), `watch`
 //! (time and supervision).
 #![no_std]
@@ -20,6 +20,7 @@ mod door;
 mod gpu;
 mod host;
 mod ingest;
+mod leases;
 mod ledger;
 mod peer;
 mod queen;
@@ -81,7 +82,7 @@ pub enum StartError {
     Journal(JournalError),
     /// The region of telemetry would not be written.
     Telemetry(RegionError),
-    /// The domain has no room for her seven tasks.
+    /// The domain has no room for her eight tasks.
     Tasks(SpawnError),
 }
 
@@ -135,6 +136,7 @@ pub fn spawn(ctx: &Context, config: Config) -> Result<Recovery, StartError> {
         .found(" region=telemetry", found, ctx.unix_ms())
         .map_err(StartError::Journal)?;
     let queen = Rc::new(Queen::new(ctx.clone(), config, ledger, gpus, ingest));
+    queen.settle_leases();
     if let Some(link) = ctx.link(DOOR_SERVER_LINK) {
         ctx.spawn(serve(queen.clone(), link))?;
     }
@@ -150,6 +152,7 @@ pub fn spawn(ctx: &Context, config: Config) -> Result<Recovery, StartError> {
         ctx.spawn(watch::escalations(queen.clone(), page))?;
     }
     ctx.spawn(ingest::export(queen.clone()))?;
+    ctx.spawn(watch::leases(queen.clone()))?;
     ctx.spawn(watch::expiries(queen))?;
     Ok(recovery)
 }

@@ -120,7 +120,7 @@ async fn refused(queen: &Queen, peer: Peer, step: Step, refusal: Refusal) -> Res
             match end {
                 _ if being_made => return Ok(()),
                 Some(reason) if queen.look(|ledger| ledger.state.workers.is_wanted(number)) => {
-                    return Ok(queen.revoke(number, reason)?);
+                    return Ok(queen.revoke(number, reason.label())?);
                 }
                 _ => {}
             }

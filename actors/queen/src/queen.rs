@@ -5,7 +5,7 @@
 //!
 //! Never speaks 9P, never decides.
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::gpu::Gpus;
 use crate::ingest::Ingest;
 use crate::ledger::{CommitError, Ledger, line};
-use crate::record::{Budget, Change};
+use crate::record::{Budget, Change, GpuId};
 use crate::workers::{Peer, Step, id_of};
 
 /// Tasks that wait for the ledger at once: the server's handlers and the queen's own tasks.
@@ -34,6 +34,8 @@ pub(crate) struct Queen {
     pub(crate) gpus: RefCell<Gpus>,
     /// What devices sent.
     pub(crate) ingest: Ingest,
+    /// How often something had been published when the lease files last said what the table says.
+    pub(crate) settled_at: Cell<Option<u32>>,
     pub(crate) bell: Bell<WAITERS>,
 }
 
@@ -45,6 +47,7 @@ impl Queen {
             ledger: RefCell::new(ledger),
             gpus: RefCell::new(gpus),
             ingest,
+            settled_at: Cell::new(None),
             bell: Bell::new(),
         }
     }
@@ -54,13 +57,17 @@ impl Queen {
         look(&self.ledger.borrow())
     }
 
-    /// Commits a change and tells everybody.
+    /// Commits a change and tells everybody, lease files included.
     pub(crate) fn commit(
         &self,
         change: Option<Change<'_>>,
         line: Option<&str>,
     ) -> Result<Option<u64>, CommitError> {
-        self.change(|ledger| ledger.commit(change, line))
+        let committed = self.change(|ledger| ledger.commit(change, line));
+        if matches!(change, Some(Change::Spawning(_) | Change::Gone { .. })) {
+            self.settle_leases();
+        }
+        committed
     }
 
     /// Changes the ledger and tells everybody.
@@ -122,16 +129,24 @@ impl Queen {
     }
 
     /// Gives up a worker that nobody asked to end.
-    pub(crate) fn revoke(&self, number: u64, reason: EndReason) -> Result<(), CommitError> {
-        let id = id_of(number);
-        let text = line(format_args!("revoked {id} reason={reason}"));
+    pub(crate) fn revoke(&self, number: u64, reason: &str) -> Result<(), CommitError> {
+        let text = line(format_args!("revoked {} reason={reason}", self.shown(number)));
         self.commit(Some(Change::Gone { number }), Some(&text)).map(drop)
+    }
+
+    /// A worker as the log names it, with its GPU if it has a lease.
+    pub(crate) fn shown(&self, number: u64) -> Shown {
+        let spec = self.look(|ledger| ledger.state.workers.spec(number));
+        Shown {
+            number,
+            gpu: spec.and_then(|spec| Some(spec.grant()?.gpu)),
+        }
     }
 
     /// A worker of that domain has ended by itself.
     pub(crate) fn ended(&self, host: Peer, number: u64, reason: EndReason) -> Result<(), CommitError> {
         if self.change(|ledger| ledger.state.workers.ended(host, number, reason)) {
-            self.revoke(number, reason)?;
+            self.revoke(number, reason.label())?;
             self.change(|ledger| ledger.state.workers.done(host, Step::Unmake(number)));
         }
         Ok(())
@@ -145,5 +160,21 @@ impl Queen {
             Reason::Cut => Refused::Cut,
             Reason::Policy => Refused::Policy,
         });
+    }
+}
+
+/// A worker as the log names it.
+pub(crate) struct Shown {
+    number: u64,
+    gpu: Option<GpuId>,
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&id_of(self.number))?;
+        match &self.gpu {
+            Some(gpu) => write!(f, " gpu={gpu}"),
+            None => Ok(()),
+        }
     }
 }

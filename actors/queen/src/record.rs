@@ -7,14 +7,12 @@
 
 use core::fmt;
 
+use protocol::gpu::GPU_ID_BYTES;
 use runtime::journal::Owner;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// Whose journal it is. Raise the number when [`Record`] changes incompatibly.
 pub(crate) const OWNER: Owner = Owner::new("queen", 2);
-
-/// Bytes of a GPU's id (WIRE 5.3).
-const GPU_ID_BYTES: usize = 32;
 
 /// One record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -166,6 +164,14 @@ impl Spec {
     /// When its time is over, Unix milliseconds.
     pub(crate) fn expires_ms(&self) -> u64 {
         self.issued_ms.saturating_add(self.ttl_s.saturating_mul(1000))
+    }
+
+    /// What it has of a GPU, if it is a GPU worker.
+    pub(crate) fn grant(&self) -> Option<&Grant> {
+        match &self.kind {
+            Kind::Heartbeat { .. } => None,
+            Kind::Gpu(grant) => Some(grant),
+        }
     }
 }
 

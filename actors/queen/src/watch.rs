@@ -1,6 +1,6 @@
-//! What nobody asks for: time runs out, the supervisor gives up a child.
+//! What nobody asks for: time runs out, a GPU is gone, the supervisor gives up a child.
 //!
-//! Answers for both being acted on in time, also when they happened while the queen was down.
+//! Answers for all of it being acted on in time, also when they happened while the queen was down.
 //!
 //! Never restarts anything.
 
@@ -34,15 +34,38 @@ pub(crate) async fn expiries(queen: Rc<Queen>) {
         });
         let now = queen.ctx.unix_ms();
         let sleep = match next {
-            Some((expires, number)) if expires <= now => match queen.revoke(number, EndReason::Expired) {
-                Ok(()) => continue,
-                // The journal will not take it; it may after its next compaction.
-                Err(_) => queen.config.retry_pause,
-            },
+            Some((expires, number)) if expires <= now => {
+                match queen.revoke(number, EndReason::Expired.label()) {
+                    Ok(()) => continue,
+                    // The journal will not take it; it may after its next compaction.
+                    Err(_) => queen.config.retry_pause,
+                }
+            }
             Some((expires, _)) => Duration::from_millis(expires - now).min(LONGEST_SLEEP),
             None => LONGEST_SLEEP,
         };
         select(pin!(queen.ctx.sleep(sleep)), pin!(queen.bell.next())).await;
+    }
+}
+
+/// Gives up leases that their GPUs can bear no more, and sees to it that lease files say what is.
+pub(crate) async fn leases(queen: Rc<Queen>) {
+    loop {
+        if let Some((number, reason)) = queen.lost_lease() {
+            if queen.revoke(number, reason).is_ok() {
+                continue;
+            }
+        } else if queen.leases_are_settled() {
+            queen.bell.next().await;
+            continue;
+        } else {
+            queen.settle_leases();
+            if queen.leases_are_settled() {
+                continue;
+            }
+        }
+        // A journal will not take it; it may after its next compaction.
+        queen.ctx.sleep(queen.config.retry_pause).await;
     }
 }
 

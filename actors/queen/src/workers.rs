@@ -180,7 +180,7 @@ impl Workers {
     }
 
     /// Those that are being made or alive, in the order of their numbers.
-    pub(crate) fn wanted(&self) -> impl Iterator<Item = &Worker> {
+    pub(crate) fn wanted(&self) -> impl DoubleEndedIterator<Item = &Worker> {
         self.table.iter().filter(|worker| worker.is_wanted())
     }
 

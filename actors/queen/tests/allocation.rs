@@ -57,11 +57,15 @@ fn spawning_ticking_killing_and_refusing_allocate_nothing() {
     let key = || Key::from_secret("a secret of this test");
     let config = queen::Config {
         tick: Duration::from_millis(1),
+        gpu: queen::GpuConfig {
+            seeded: true,
+            ..queen::GpuConfig::default()
+        },
         ..queen::Config::new(key(), key())
     };
     let journal_bytes = config.journal_bytes();
     let door = ninedoor::Config {
-        keys: vec![(Role::WorkerHeartbeat, key())],
+        keys: vec![(Role::WorkerHeartbeat, key()), (Role::WorkerGpu, key())],
         ..ninedoor::Config::default()
     };
     let domains = [
@@ -84,13 +88,19 @@ fn spawning_ticking_killing_and_refusing_allocate_nothing() {
             COUNTED.set(true);
             worker_heart::spawn(ctx, worker_heart::Config::default()).unwrap();
         }),
+        DomainSpec::new("worker-gpu", |ctx| {
+            COUNTED.set(true);
+            worker_gpu::spawn(ctx, worker_gpu::Config::default()).unwrap();
+        }),
     ];
     let links = [
         ("console-ninedoor", "console-tcp", "ninedoor"),
         ("worker-heart-ninedoor", "worker-heart", "ninedoor"),
+        ("worker-gpu-ninedoor", "worker-gpu", "ninedoor"),
         ("ninedoor-queen", "ninedoor", "queen"),
         ("queen-ninedoor", "queen", "ninedoor"),
         ("queen-worker-heart", "queen", "worker-heart"),
+        ("queen-worker-gpu", "queen", "worker-gpu"),
     ];
     let topology = Topology {
         domains: domains
@@ -139,7 +149,7 @@ async fn measure(ctx: Context) -> (usize, usize, usize) {
     }
 }
 
-/// Spawns workers that are killed and workers that end, asks for what is refused; gives the next worker's number.
+/// Spawns workers of both kinds that are killed and that end, asks for what is refused; gives the next worker's number.
 async fn one_round(ctx: &Context, client: &Client<Connection>, root: &Fid, next: u64) -> u64 {
     let ctl = |line: String| async move { echo(client, root, "/queen/ctl", &line).await };
     let lifecycle = |word| async move { echo(client, root, "/queen/lifecycle/ctl", word).await };
@@ -148,6 +158,13 @@ async fn one_round(ctx: &Context, client: &Client<Connection>, root: &Fid, next:
             .await
             .unwrap();
     }
+    for streams in [1, 2] {
+        ctl(format!(
+            r#"{{"spawn":"gpu","lease":{{"gpu_id":"GPU-1","mem_mb":4096,"streams":{streams},"ttl_s":60}}}}"#
+        ))
+        .await
+        .unwrap();
+    }
     ctl(r#"{"budget":{"ttl_s":60,"ops":1000}}"#.into()).await.unwrap();
     ctl(r#"{"bind":{"from":"/log","to":"/shadow"}}"#.into())
         .await
@@ -155,6 +172,7 @@ async fn one_round(ctx: &Context, client: &Client<Connection>, root: &Fid, next:
     for refused in [
         "{",
         r#"{"kill":"worker-0"}"#,
+        r#"{"spawn":"gpu","lease":{"gpu_id":"GPU-0","mem_mb":24577,"streams":1,"ttl_s":60}}"#,
         r#"{"mount":{"service":"x","at":"/x"}}"#,
     ] {
         assert!(ctl(refused.into()).await.is_err(), "{refused}");
@@ -164,13 +182,13 @@ async fn one_round(ctx: &Context, client: &Client<Connection>, root: &Fid, next:
     assert!(ctl(r#"{"spawn":"heartbeat"}"#.into()).await.is_err());
     lifecycle("resume").await.unwrap();
     ctx.sleep(Duration::from_millis(8)).await;
-    for number in [next, next + 1] {
+    for number in [next, next + 1, next + 4, next + 5] {
         ctl(format!(r#"{{"kill":"worker-{number}"}}"#)).await.unwrap();
     }
     for file in ["/proc/lifecycle/reason", "/proc/lifecycle/since"] {
         cat(client, root, file).await.unwrap();
     }
-    next + 4
+    next + 6
 }
 
 fn names(path: &str) -> Vec<&str> {

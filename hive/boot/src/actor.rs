@@ -21,7 +21,9 @@ pub enum Actor {
     /// The queen.
     Queen(Queen),
     /// The heartbeat workers.
-    WorkerHeart(WorkerHeart),
+    WorkerHeart(Workers),
+    /// The GPU workers.
+    WorkerGpu(Workers),
     /// A client in the place of the network driver.
     Probe(Probe),
     /// A domain of a benchmark, which knows what to do.
@@ -203,9 +205,9 @@ pub struct Probe {
     pub script: String,
 }
 
-/// The worker domain's part.
+/// A worker domain's part.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WorkerHeart {
+pub struct Workers {
     /// Workers at once.
     pub slots: u32,
 }

@@ -13,7 +13,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use actor::{
-    Actor, ConsoleTcp, DoorLimits, GateRule, Ingest, Net, NineDoor, Probe, Queen, TicketLimits, WorkerHeart,
+    Actor, ConsoleTcp, DoorLimits, GateRule, Ingest, Net, NineDoor, Probe, Queen, TicketLimits, Workers,
 };
 
 /// Channel numbers that are the same in every domain of the manifest. Its links have the numbers from 0 on.

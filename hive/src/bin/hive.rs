@@ -1,6 +1,6 @@
 //! `hive`: one command that starts everything, on Linux, without privileges.
 //!
-//! Answers for the command line, the log on standard error, the `hive ninep` and `hive ready` lines on standard output,
+//! Answers for the command line, the log on standard error, the `hive ready` and `hive ninep` lines on standard output,
 //! and a clean stop at SIGINT or SIGTERM. Everything else is `hive::run`.
 
 use std::net::SocketAddr;
@@ -84,10 +84,10 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         started => started?,
     };
     hive.wait_until_ready(secrets.auth_token.expose())?;
+    println!("hive ready console={} boot={}", hive.console(), hive.boot_id());
     if let Some(ninep) = hive.ninep() {
         println!("hive ninep={ninep}");
     }
-    println!("hive ready console={} boot={}", hive.console(), hive.boot_id());
     if let Some(signal) = signals.forever().next() {
         let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
         tracing::info!("{name}: stopping");

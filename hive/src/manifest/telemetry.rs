@@ -223,7 +223,7 @@ mod tests {
                 "65536 to 131072",
             ),
             ("segment_bytes = 32768", "segment_bytes = 4096", "4097 to"),
-            ("jobs = 8", "jobs = 9", "is too small"),
+            ("jobs = 8", "jobs = 32", "is too small"),
             ("min_samples = 500", "min_samples = 0", "1 to"),
             ("drift_threshold = 0.25", "drift_threshold = nan", "0 to"),
             ("drift_threshold = 0.25", "drift_threshold = -0.1", "0 to"),

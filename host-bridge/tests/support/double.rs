@@ -18,6 +18,10 @@ pub struct Bridge {
     transfer: Option<Transfer>,
     pub installed: Vec<String>,
     pub status: String,
+    /// The next line ends its connection.
+    pub hang_up: bool,
+    /// Lines for status files are refused.
+    pub drained: bool,
     lines: usize,
 }
 
@@ -49,6 +53,12 @@ impl Double {
         let shared = Arc::clone(&bridge);
         let fake = Fake::with(move |connection, line| {
             let mut bridge = shared.lock().unwrap();
+            if std::mem::take(&mut bridge.hang_up) {
+                return Some(vec![Act::Close]);
+            }
+            if bridge.drained && line.starts_with("ECHO /gpu/GPU-") {
+                return Some(vec![say("ERR ECHO reason=policy detail=denied error=EPERM")]);
+            }
             if line == "CAT /gpu/bridge/status" {
                 return Some(vec![
                     say("OK CAT path=/gpu/bridge/status data="),
@@ -82,6 +92,11 @@ impl Double {
     /// The snapshots that were installed.
     pub fn installed(&self) -> Vec<String> {
         self.bridge.lock().unwrap().installed.clone()
+    }
+
+    /// Does something to it.
+    pub fn now(&self, act: impl FnOnce(&mut Bridge)) {
+        act(&mut self.bridge.lock().unwrap());
     }
 
     /// The lines of a publish, in their order, of all connections.

@@ -17,6 +17,8 @@ use crate::report::{Failure, Report};
 
 /// The hive's file of activations; its last line is the active model.
 const HIVE_ACTIVE: &str = "/gpu/models/active";
+/// The hive's directory of models that a host published.
+const HIVE_AVAILABLE: &str = "/gpu/models/available";
 
 pub(super) async fn activate(
     activate: &Activate,
@@ -92,8 +94,13 @@ async fn change(
     };
     report.set("changed", pending.is_some());
     match (tell(session, &model).await, pending) {
-        (Told::Yes, Some(_)) => Ok(registry.settle()?),
-        (Told::Yes, None) => Ok(()),
+        (Told::Yes, pending) => {
+            if pending.is_some() {
+                registry.settle()?;
+            }
+            look_for(session, &model, report).await;
+            Ok(())
+        }
         (Told::Refused(refusal), Some(pending)) => {
             registry.revert(&pending)?;
             Err(refused(&model, &refusal, "the registry is as it was"))
@@ -102,6 +109,17 @@ async fn change(
             Err(refused(&model, &refusal, "in the registry it was active already"))
         }
         (Told::Perhaps(error), _) => Err(perhaps(&model, &error)),
+    }
+}
+
+/// Says so if the hive has not been shown the model: it takes its name all the same.
+async fn look_for(session: &Session, model: &ModelId, report: &mut Report) {
+    let shown = session.ls(HIVE_AVAILABLE).await.unwrap_or_default();
+    if !shown.iter().any(|name| name == model.as_str()) {
+        report.note(format!(
+            "the hive has not been shown {model} yet, its workers cannot read its manifest: gpu-bridge-host --publish \
+             --registry"
+        ));
     }
 }
 
@@ -173,8 +191,8 @@ async fn is_active(session: &Session, model: &ModelId) -> bool {
 
 fn refused(model: &ModelId, refusal: &Refusal, stands: &str) -> Failure {
     let hint = match refusal.detail() {
-        "invalid-path" | "invalid-payload" => {
-            "; the hive knows the models that a host published: gpu-bridge-host --publish --registry"
+        "invalid-path" => {
+            "; a hive has models once a host has published: gpu-bridge-host --publish --registry"
         }
         _ => "",
     };

@@ -307,3 +307,67 @@ fn one_at_a_time() {
         None
     );
 }
+
+/// Remembers every step.
+#[derive(Default)]
+struct Steps(std::cell::RefCell<Vec<(&'static str, PathBuf, PathBuf)>>);
+
+impl crate::disk::Watch for Steps {
+    fn before(&self, step: crate::disk::Step<'_>) {
+        use crate::disk::Step;
+        let (kind, path, other) = match step {
+            Step::MakeDir(path) => ("mkdir", path, path),
+            Step::Create(path) => ("create", path, path),
+            Step::Write(path) => ("write", path, path),
+            Step::SyncFile(path) => ("sync", path, path),
+            Step::SyncDir(path) => ("syncdir", path, path),
+            Step::Rename { from, to } => ("rename", to, from),
+            Step::Remove(path) => ("remove", path, path),
+        };
+        self.0
+            .borrow_mut()
+            .push((kind, path.to_owned(), other.to_owned()));
+    }
+}
+
+#[test]
+fn a_power_cut_finds_what_a_kill_finds() {
+    let dir = tempfile::tempdir().unwrap();
+    let steps = Steps::default();
+    let registry = Registry::open_or_make(&dir.path().join("R"), Disk::new(&steps)).unwrap();
+    registry.import(&model("A")).unwrap();
+    registry.import(&model("B")).unwrap();
+    registry.commit(active("A", "")).unwrap();
+    registry.settle().unwrap();
+    let pending = registry.commit(active("B", "A")).unwrap();
+    registry.revert(&pending).unwrap();
+    let steps = steps.0.borrow();
+    assert!(steps.len() > 80, "{} steps", steps.len());
+    for (i, (kind, path, from)) in steps.iter().enumerate() {
+        // A name that came, went or changed is on the disk before anything else happens.
+        if ["mkdir", "rename", "remove"].contains(kind) {
+            let next = &steps[i + 1];
+            assert_eq!(
+                (next.0, Some(next.1.as_path())),
+                ("syncdir", path.parent()),
+                "{kind} {path:?}"
+            );
+        }
+        // What gets a name is on the disk before it has it: each file in it, and the directory's own entries.
+        if *kind == "rename" {
+            let earlier = steps[..i].iter().rev();
+            let of_it: Vec<_> = earlier
+                .take_while(|step| step.1 != *from || step.0 != "mkdir")
+                .collect();
+            let last = of_it.iter().find(|step| step.1 == *from).unwrap();
+            assert!(["sync", "syncdir"].contains(&last.0), "{path:?}");
+            for written in of_it
+                .iter()
+                .filter(|step| step.0 == "write" && step.1.starts_with(from))
+            {
+                let last = of_it.iter().find(|step| step.1 == written.1).unwrap();
+                assert_eq!(last.0, "sync", "{:?}", written.1);
+            }
+        }
+    }
+}

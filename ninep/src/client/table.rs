@@ -82,6 +82,8 @@ pub(super) struct Table {
     tags: u16,
     free_tags: Vec<u16>,
     free_fids: Vec<FidNumber>,
+    /// Calls in [`Phase::Dropped`]: mostly none, and then there is nothing to search.
+    dropped: usize,
     /// Dropped fids whose clunk is not sent yet.
     ending: VecDeque<FidNumber>,
     /// Fids that come back when a clunk is answered.
@@ -110,6 +112,7 @@ impl Table {
             tags,
             free_tags: (0..tags).rev().collect(),
             free_fids: (0..config.fids as u32).rev().filter_map(FidNumber::new).collect(),
+            dropped: 0,
             ending: VecDeque::with_capacity(config.fids),
             ends: 0,
         }
@@ -213,6 +216,7 @@ impl Table {
             }
             Phase::Waiting => {
                 call.phase = Phase::Dropped;
+                self.dropped += 1;
                 self.wake_driver();
             }
             Phase::Free | Phase::Dropped | Phase::Detached | Phase::Flushing { .. } => {}
@@ -260,6 +264,9 @@ impl Table {
             call.phase = Phase::Flushing { answered: true };
             self.settle(id, made);
         } else {
+            if call.phase == Phase::Dropped {
+                self.dropped = self.dropped.saturating_sub(1);
+            }
             self.settle(id, made);
             self.free(id);
         }
@@ -287,13 +294,16 @@ impl Table {
 
     /// The next thing the driver has to send, if any.
     pub(super) fn errand(&mut self) -> Option<Errand> {
-        for (old, call) in (0..self.tags).zip(&mut self.calls) {
-            if call.phase == Phase::Dropped {
-                call.phase = Phase::Flushing { answered: false };
-                return Some(Errand::Flush {
-                    tag: Tag(old + self.tags),
-                    old: Tag(old),
-                });
+        if self.dropped > 0 {
+            for (old, call) in (0..self.tags).zip(&mut self.calls) {
+                if call.phase == Phase::Dropped {
+                    call.phase = Phase::Flushing { answered: false };
+                    self.dropped -= 1;
+                    return Some(Errand::Flush {
+                        tag: Tag(old + self.tags),
+                        old: Tag(old),
+                    });
+                }
             }
         }
         if self.ending.is_empty() {

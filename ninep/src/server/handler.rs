@@ -16,7 +16,7 @@ use crate::codec::{
 use crate::dir::DirWriter;
 use crate::errno::Errno;
 use crate::flags::OpenFlags;
-use crate::qid::Qid;
+use crate::qid::{Qid, QidKind};
 use crate::tree::FileTree;
 
 /// One request in progress.
@@ -233,9 +233,11 @@ impl<T: FileTree> Handler<'_, T> {
     }
 
     async fn write(&self, fid: FidNumber, offset: u64, data: &[u8]) -> Result<Rmessage<'static>, Stop> {
-        offset.checked_add(data.len() as u64).ok_or(Errno::EINVAL)?;
         let mut file = self.session.take(fid)?;
+        // Where every write appends, an offset says nothing; some clients send the largest there is for "the end".
+        let fits = file.qid.kind.contains(QidKind::APPEND) || offset.checked_add(data.len() as u64).is_some();
         let written = match file.opened_for(OpenFlags::writes, false) {
+            Ok(_) if !fits => Err(Errno::EINVAL.into()),
             Ok((node, open)) => self.run(self.server.tree.write(node, open, offset, data)).await,
             Err(errno) => Err(errno.into()),
         };

@@ -128,6 +128,8 @@ pub(super) struct Window {
     queue: VecDeque<usize>,
     flushes: VecDeque<Flush>,
     next_sequence: u64,
+    /// Slots that are queued or running: mostly none or one, and then there is nothing to search.
+    unanswered: usize,
 }
 
 impl Window {
@@ -146,6 +148,7 @@ impl Window {
             queue: VecDeque::with_capacity(tags),
             flushes: VecDeque::with_capacity(tags),
             next_sequence: 0,
+            unanswered: 0,
         }
     }
 
@@ -174,6 +177,7 @@ impl Window {
             slot.len = len;
             core::mem::swap(&mut slot.frame, frame);
             self.queue.push_back(at);
+            self.unanswered += 1;
             Ok(())
         } else if self.slots.iter().any(|slot| slot.state == State::Replying) {
             Err(Refusal::Wait)
@@ -200,6 +204,10 @@ impl Window {
 
     /// The place in the queue of the oldest request that no older one keeps from running.
     fn runnable(&self) -> Option<usize> {
+        if self.unanswered == self.queue.len() {
+            // None is running, and the first in the queue is the oldest.
+            return (!self.queue.is_empty()).then_some(0);
+        }
         self.queue.iter().position(|at| {
             self.slots.get(*at).is_some_and(|slot| {
                 !self.slots.iter().any(|other| {
@@ -222,6 +230,7 @@ impl Window {
     pub(super) fn performed(&mut self, id: SlotId) {
         if let Some(slot) = self.slots.get_mut(id.0) {
             slot.state = State::Replying;
+            self.unanswered = self.unanswered.saturating_sub(1);
         }
     }
 
@@ -244,6 +253,7 @@ impl Window {
             Some((at, slot)) if slot.state == State::Queued => {
                 slot.state = State::Free; // it never ran and gets no answer
                 self.queue.retain(|queued| *queued != at);
+                self.unanswered = self.unanswered.saturating_sub(1);
                 None
             }
             Some((_, slot)) => Some(slot.sequence),
@@ -294,6 +304,7 @@ impl Window {
     /// Gives up all requests; calls `wake` with each task that has one in progress.
     pub(super) fn abort(&mut self, mut wake: impl FnMut(usize)) {
         self.flushes.clear();
+        self.unanswered = self.unanswered.saturating_sub(self.queue.len());
         self.queue.clear();
         for slot in &mut self.slots {
             match &mut slot.state {
@@ -318,9 +329,8 @@ impl Window {
     }
 
     fn is_in_use(&self, tag: Tag) -> bool {
-        self.slots
-            .iter()
-            .any(|slot| slot.is_unanswered() && slot.tag == tag)
+        let unanswered = |slot: &Slot| slot.is_unanswered() && slot.tag == tag;
+        self.unanswered > 0 && self.slots.iter().any(unanswered)
             || self
                 .flushes
                 .iter()

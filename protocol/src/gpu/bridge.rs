@@ -84,7 +84,7 @@ impl<'a> BridgeRequest<'a> {
     /// # Errors
     /// See [`BridgeError`].
     pub fn parse(line: &'a str) -> Result<BridgeRequest<'a>, BridgeError> {
-        let line = line.strip_suffix('\n').unwrap_or(line);
+        let line = one_line(line)?;
         if line == "end" {
             return Ok(BridgeRequest::End);
         }
@@ -145,7 +145,7 @@ impl<'a> BridgeStatus<'a> {
     /// # Errors
     /// [`BridgeError::Syntax`] or [`BridgeError::Digest`].
     pub fn parse(line: &'a str) -> Result<BridgeStatus<'a>, BridgeError> {
-        let line = line.strip_suffix('\n').unwrap_or(line);
+        let line = one_line(line)?;
         let (state, rest) = line.split_once(' ').unwrap_or((line, ""));
         let bytes = rest.strip_prefix("bytes=");
         match (state, bytes) {
@@ -180,6 +180,15 @@ impl fmt::Display for BridgeStatus<'_> {
             BridgeStatus::Err { reason } => write!(f, "state=err reason={reason}"),
         }
     }
+}
+
+/// The line without the newline that may end it.
+fn one_line(line: &str) -> Result<&str, BridgeError> {
+    let line = line.strip_suffix('\n').unwrap_or(line);
+    if line.contains('\n') {
+        return Err(BridgeError::Syntax);
+    }
+    Ok(line)
 }
 
 /// `<n> sha256=<64 hex>`
@@ -235,6 +244,8 @@ mod tests {
         for (line, expected) in [
             (String::new(), BridgeError::Syntax),
             ("b64:".into(), BridgeError::Syntax),
+            ("b64:YWJj\n\n".into(), BridgeError::Syntax),
+            ("b64:YWJj\nend".into(), BridgeError::Syntax),
             ("End".into(), BridgeError::Syntax),
             ("end ".into(), BridgeError::Syntax),
             ("begin".into(), BridgeError::Syntax),

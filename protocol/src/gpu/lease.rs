@@ -87,6 +87,13 @@ impl LeaseState {
             LeaseState::Released => "RELEASED",
         }
     }
+
+    /// Reads the word.
+    pub fn from_label(label: &str) -> Option<LeaseState> {
+        [LeaseState::Active, LeaseState::Released]
+            .into_iter()
+            .find(|state| state.label() == label)
+    }
 }
 
 impl<'a> Lease<'a> {
@@ -100,10 +107,7 @@ impl<'a> Lease<'a> {
         if used != line.len() || wire.schema != SCHEMA {
             return Err(LeaseError::Syntax);
         }
-        let state = [LeaseState::Active, LeaseState::Released]
-            .into_iter()
-            .find(|state| state.label() == wire.state)
-            .ok_or(LeaseError::Value)?;
+        let state = LeaseState::from_label(wire.state).ok_or(LeaseError::Value)?;
         let lease = Lease {
             state,
             gpu_id: wire.gpu_id,

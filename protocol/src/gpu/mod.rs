@@ -6,11 +6,13 @@
 mod bridge;
 mod info;
 mod lease;
+mod report;
 mod snapshot;
 
 pub use bridge::{BridgeError, BridgeRequest, BridgeStatus, Digest};
 pub use info::{GpuInfo, InfoError};
 pub use lease::{Lease, LeaseError, LeaseState};
+pub use report::{REPORT_BYTES, Report};
 pub use snapshot::{
     Encoded, MANIFEST_BYTES, Record, Records, SNAPSHOT_BYTES, SNAPSHOT_SCHEMA, SnapshotError,
     TELEMETRY_SCHEMA_BYTES, Writer,
@@ -47,6 +49,11 @@ pub fn is_model_id(id: &str) -> bool {
 /// Whether a line may stand in a file of JSON lines: it begins with `{`, ends with `}` and is one line.
 pub fn is_json_line(line: &str) -> bool {
     line.len() >= 2 && line.starts_with('{') && line.ends_with('}') && !line.bytes().any(|b| b < 0x20)
+}
+
+/// Whether a text is one JSON object, of bounded depth, and nothing else.
+pub fn is_json_object(text: &str) -> bool {
+    crate::json::object(text, |_, _| Some(())).is_some()
 }
 
 /// A component of a path that can be typed, and written into JSON as it is.

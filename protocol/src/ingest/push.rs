@@ -50,8 +50,8 @@ impl<'a> Push<'a> {
 
 /// A number that counts something.
 fn whole(number: f64) -> Option<u64> {
-    // Every whole number up to 2^53 is itself as an `f64`.
-    let counts = (0.0..=9_007_199_254_740_992.0).contains(&number) && number % 1.0 == 0.0;
+    // Every whole number up to 2^53 is itself as an `f64`; `as` saturates, so nothing else is.
+    let counts = (0.0..=9_007_199_254_740_992.0).contains(&number) && (number as u64) as f64 == number;
     counts.then_some(number as u64)
 }
 

@@ -42,6 +42,9 @@ impl<'a> Reference<'a> {
 
     /// Whether a line says that it is a reference, well-formed or not.
     pub fn is_claimed(line: &str) -> bool {
+        if !line.contains(REFERENCE_SCHEMA) {
+            return false;
+        }
         let mut claimed = false;
         let walked = json::object(line, |name, value| {
             claimed |= name == "schema" && value.text() == Some(REFERENCE_SCHEMA);

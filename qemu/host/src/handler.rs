@@ -105,6 +105,7 @@ impl Host {
             let more = turn.deadline.is_some_and(|at| at <= now) || self.again.replace(false);
             if !more {
                 if self.deadline.set(turn.deadline, now) {
+                    self.domain.context().counters().signalled();
                     self.defer(DeferredAction::new_notify(Channel::new(channel::TIMER.into())));
                 }
                 return;

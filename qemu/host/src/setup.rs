@@ -57,7 +57,8 @@ pub fn start<E: Display>(spawn: impl FnOnce(&Context, &Boot, &str, Rc<Bell>) -> 
         }
     });
     let host = Host::new(domain, Deadline::new(deadline), links, bell, again);
-    log!("started, {} KiB of heap in use", crate::heap::used_bytes() / 1024);
+    let (at, heap) = (time::now().as_micros(), crate::heap::used_bytes() / 1024);
+    log!("started at {at} us, {heap} KiB of heap in use");
     host
 }
 

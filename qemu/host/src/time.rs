@@ -1,16 +1,16 @@
 //! Time: the physical counter, and the word in which a domain leaves its deadline for the timer.
 //!
-//! Answers for: microseconds since power-up, the same in all domains, and for telling the timer only what it must hear:
-//! a deadline that is earlier than the one it knows.
+//! Answers for: microseconds since power-up, the same in all domains, and for telling the timer only what it must hear,
+//! as `runtime::deadline` says.
 //! Never: programs the timer; that is the timer domain's.
 
 use core::arch::asm;
 
+use runtime::deadline;
 use runtime::sync::{AtomicU64, Ordering};
 use runtime::time::Instant;
 
-/// The word of a domain that waits for nothing.
-pub const NEVER: u64 = u64::MAX;
+pub use deadline::NEVER;
 
 /// Ticks of the physical counter since power-up.
 pub fn ticks() -> u64 {
@@ -52,17 +52,14 @@ impl Deadline {
         Self { word }
     }
 
-    /// Leaves a deadline that is after `now`; whether the timer must be told.
-    ///
-    /// The timer is set no later than the word says: it was told when the word was made earlier, and looks at the word
-    /// again when that time comes. A word that has passed was used up.
+    /// Leaves a deadline that is after `now`, if the word must change for it; whether the timer must be told.
     pub fn set(&self, at: Option<Instant>, now: Instant) -> bool {
         let known = self.word.load(Ordering::Relaxed);
         let wanted = at.map_or(NEVER, Instant::as_micros);
-        if wanted == known {
-            return false;
+        let changed = deadline::change(known, wanted, now.as_micros());
+        if let Some(word) = changed {
+            self.word.store(word, Ordering::Release);
         }
-        self.word.store(wanted, Ordering::Release);
-        wanted < known || (known <= now.as_micros() && wanted != NEVER)
+        changed.is_some_and(|word| word != NEVER)
     }
 }

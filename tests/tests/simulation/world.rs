@@ -1,6 +1,6 @@
 //! A hive with its clients in one simulation, and what has to hold at its end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use hive::assemble::{Net, assemble, net_stack};
 use hive::{Manifest, Secrets};
 use netstack::Stack;
 use netstack::sim::{Weather, client_stack};
+use protocol::gpu::{Lease, LeaseState};
 use protocol::role::Role;
 use runtime::Context;
 use runtime::region::Crash;
@@ -21,6 +22,12 @@ const TOKEN: &str = "simulated-token";
 const CLIENTS: usize = 3;
 /// Lines that each client writes. All of them together stay within the log's 128, so that none may be missing.
 const LINES: usize = 12;
+/// What the mock GPU-0 of the profile `dev` has, MiB: enough for two of the clients' leases at once.
+const GPU_MB: u32 = 24_576;
+/// What a client leases, MiB; its number is added, so that its leases are known by their size.
+const LEASE_MB: u32 = 10_000;
+const LEASE_MS: u64 = 1000;
+const TICK_MS: u64 = 200;
 /// The whole work takes no longer than this, in virtual time.
 const LIMIT: Duration = Duration::from_secs(1800);
 /// The first day of 2026, so that times look like times.
@@ -47,6 +54,10 @@ impl Default for Plan {
 struct Report {
     acknowledged: Vec<String>,
     workers: BTreeSet<String>,
+    /// When each client asked for the lease that it was granted, Unix milliseconds.
+    granted: BTreeMap<usize, u64>,
+    /// Workers whose lease was seen in force, and since when: no lease begins later than it is seen.
+    seen: BTreeMap<String, u64>,
     wrong: Vec<String>,
     finished: usize,
     reconnects: usize,
@@ -57,29 +68,45 @@ pub struct World {
     sim: Sim,
     plan: Plan,
     report: Arc<Mutex<Report>>,
+    began_unix_ms: u64,
 }
 
 impl World {
     pub fn new(plan: Plan, seed: u64, keep_trace: bool) -> Self {
-        Self::on(plan, seed, keep_trace, Regions::default(), Arc::default())
+        Self::on(
+            plan,
+            seed,
+            keep_trace,
+            Regions::default(),
+            Arc::default(),
+            UNIX_MS,
+        )
     }
 
     /// The hive after a kill -9: the same preserved memory, everything else new.
     pub fn restarted(self, seed: u64) -> Self {
         self.report.lock().unwrap().finished = 0;
-        Self::on(self.plan, seed ^ 0xdead, false, self.sim.regions(), self.report)
+        let unix_ms = self.began_unix_ms + self.sim.now().as_millis();
+        let regions = self.sim.regions();
+        Self::on(self.plan, seed ^ 0xdead, false, regions, self.report, unix_ms)
     }
 
-    fn on(plan: Plan, seed: u64, keep_trace: bool, regions: Regions, report: Arc<Mutex<Report>>) -> Self {
+    fn on(
+        plan: Plan,
+        seed: u64,
+        keep_trace: bool,
+        regions: Regions,
+        report: Arc<Mutex<Report>>,
+        unix_ms: u64,
+    ) -> Self {
         let text = hive::manifest::DEFAULT
             .replacen("tick_ms = 1000", "tick_ms = 200", 1)
             .replacen("intensity = 60", "intensity = 10000", 1);
         let manifest = Manifest::parse(&text).expect("the default manifest is valid");
         let mut tickets = TicketSecrets::new();
-        tickets.set(
-            Role::WorkerHeartbeat,
-            Secret::new("simulated-secret").expect("a secret"),
-        );
+        for role in [Role::WorkerHeartbeat, Role::WorkerGpu] {
+            tickets.set(role, Secret::new("simulated-secret").expect("a secret"));
+        }
         let secrets = Secrets {
             auth_token: Secret::new(TOKEN).expect("a secret"),
             tickets,
@@ -121,10 +148,10 @@ impl World {
                 seed,
                 panics_per_million_turns: plan.panics_per_million_turns,
                 // The clients live in `net`; an oracle that dies knows nothing.
-                panic_domains: ["console-tcp", "ninedoor", "queen", "worker-heart"]
+                panic_domains: ["console-tcp", "ninedoor", "queen", "worker-heart", "worker-gpu"]
                     .map(str::to_owned)
                     .to_vec(),
-                unix_ms: UNIX_MS,
+                unix_ms,
                 keep_trace,
                 regions,
             },
@@ -133,6 +160,7 @@ impl World {
             sim: sim.expect("a sound topology"),
             plan,
             report,
+            began_unix_ms: unix_ms,
         }
     }
 
@@ -226,8 +254,71 @@ impl Client {
         if self.number == 0 && self.report.lock().unwrap().workers.is_empty() {
             self.spawn_worker(&mut console).await?;
         }
+        self.hold_a_lease(&mut console).await?;
         self.check_log(&mut console).await?;
         self.check_workers(&mut console).await
+    }
+
+    /// Leases a part of the GPU that all clients want, and waits until it is over.
+    async fn hold_a_lease(&self, console: &mut Console) -> Result<(), Trouble> {
+        let request = format!(
+            r#"{{"spawn":"gpu","lease":{{"gpu_id":"GPU-0","mem_mb":{},"streams":1,"ttl_s":{}}}}}"#,
+            self.lease_mb(),
+            LEASE_MS / 1000
+        );
+        while !self.report.lock().unwrap().granted.contains_key(&self.number) {
+            let asked = self.ctx.unix_ms();
+            let answer = console.ask(&format!("ECHO /queen/ctl {request}")).await?;
+            if answer.starts_with("OK ECHO") {
+                self.report.lock().unwrap().granted.insert(self.number, asked);
+            } else {
+                self.must_be_busy("ECHO", &answer).await?;
+                self.ctx.sleep(Duration::from_millis(300)).await;
+            }
+            self.check_leases(console).await?;
+        }
+        while self.check_leases(console).await? {
+            self.ctx.sleep(Duration::from_millis(150)).await;
+        }
+        Ok(())
+    }
+
+    fn lease_mb(&self) -> u32 {
+        LEASE_MB + self.number as u32
+    }
+
+    /// What is in force fits the GPU, nothing is in force a tick after its time, and what was granted is in force until
+    /// then. Gives whether a lease of this client is in force.
+    async fn check_leases(&self, console: &mut Console) -> Result<bool, Trouble> {
+        let asked = self.ctx.unix_ms();
+        let lines = self.read(console, "CAT /gpu/GPU-0/lease").await?;
+        let answered = self.ctx.unix_ms();
+        let mut standing = BTreeMap::new();
+        for line in &lines {
+            let lease = Lease::parse(line).map_err(|error| Trouble::Wrong(format!("{line}: {error}")))?;
+            standing.insert(lease.worker_id, (lease.state, lease.mem_mb));
+        }
+        standing.retain(|_, (state, _)| *state == LeaseState::Active);
+        let leased: u32 = standing.values().map(|(_, mem_mb)| mem_mb).sum();
+        if leased > GPU_MB {
+            return Err(Trouble::Wrong(format!("{leased} MiB are leased: {lines:?}")));
+        }
+        let ours = standing.values().any(|(_, mem_mb)| *mem_mb == self.lease_mb());
+        let mut report = self.report.lock().unwrap();
+        for worker in standing.into_keys() {
+            let seen = *report.seen.entry(worker.to_owned()).or_insert(answered);
+            if asked > seen + LEASE_MS + TICK_MS {
+                return Err(Trouble::Wrong(format!(
+                    "the lease of {worker} is in force at {asked}, and was at {seen}"
+                )));
+            }
+        }
+        match report.granted.get(&self.number) {
+            Some(granted) if answered < granted + LEASE_MS && !ours => Err(Trouble::Wrong(format!(
+                "a lease that was granted after {granted} is not in force at {answered}: {lines:?}"
+            ))),
+            _ => Ok(ours),
+        }
     }
 
     /// Writes one line until it is acknowledged.
@@ -250,8 +341,14 @@ impl Client {
             let answer = console.ask(&format!("ECHO /queen/ctl {request}")).await?;
             if answer.starts_with("OK ECHO") {
                 let after = self.list(console, "/worker").await?;
+                // A worker of another client's lease is told of in the lease file before it is listed.
+                let leased = self.read(console, "CAT /gpu/GPU-0/lease").await?;
+                let has_lease = |id: &String| leased.iter().any(|line| line.contains(&format!("\"{id}\"")));
                 // An unacknowledged attempt may have left a worker too; whichever is new has to stay.
-                let fresh: Vec<_> = after.into_iter().filter(|id| !before.contains(id)).collect();
+                let fresh: Vec<_> = after
+                    .into_iter()
+                    .filter(|id| !before.contains(id) && !has_lease(id))
+                    .collect();
                 if fresh.is_empty() {
                     return Err(Trouble::Wrong("an acknowledged worker is not there".to_owned()));
                 }

@@ -14,6 +14,7 @@ use crate::procfs::{Child, House, render};
 use crate::root::CutReason;
 use crate::session::Lease;
 use crate::snapshot::Text;
+use crate::summary::Summary;
 use crate::view::View;
 
 const CONSOLE: u8 = 0;
@@ -270,7 +271,10 @@ fn a_session_ends_when_its_ticket_expires() {
           issued_at_ms=1000000 ttl_s=2 now_ms=1002000"
         ]
     );
-    assert_eq!(text(&hall, Place::SessionsActive), "active=0 draining=1\n");
+    assert_eq!(
+        text(&hall, Place::Summary(Summary::Active)),
+        "active=0 draining=1\n"
+    );
 }
 
 // Scopes, rates, quotas.
@@ -369,7 +373,10 @@ fn a_telemetry_read_consumes_an_advance_and_goes_on_at_the_cursor() {
     hall.write(session.slot(), place, b"two", at(0)).unwrap();
     read_on(&mut hall, b"two");
     read_on(&mut hall, b"");
-    let none_left = open(&mut hall, &session, path, place, OpenFlags::RDONLY, at(0));
+    // Whoever only opens it has read nothing.
+    open(&mut hall, &session, path, place, OpenFlags::RDONLY, at(0)).unwrap();
+    let mut fourth = View::open(place, &hall, session.slot()).unwrap();
+    let none_left = fourth.read(&mut hall, &Nobody, &snapshots, session.slot(), 0, &mut [0; 64]);
     assert_eq!(none_left, Err(Fail::Ticket(Denial::Advances { limit: 3 })));
     // The first fid goes back to what the session has seen: one resume, then none is left.
     let mut buf = [0; 2];
@@ -661,6 +668,39 @@ fn a_full_journal_is_compacted_and_a_broken_one_refuses() {
 // Files.
 
 #[test]
+fn a_summary_and_its_map_say_the_same() {
+    let mut hall = hall();
+    let _queen = queen(&mut hall);
+    for summary in [
+        Summary::Sessions,
+        Summary::Outstanding,
+        Summary::ShortWrites,
+        Summary::Active,
+    ] {
+        let mut bytes = vec![0; 64];
+        let mut out = Text::new(&mut bytes);
+        render(Place::SummaryMap(summary), &hall, &Nobody, &mut out);
+        let len = out.len();
+        let mut map = minicbor::Decoder::new(&bytes[..len]);
+        let fields: Vec<String> = map
+            .map_iter::<&str, u64>()
+            .unwrap()
+            .map(|field| {
+                let (name, value) = field.unwrap();
+                std::format!("{name}={value}")
+            })
+            .collect();
+        assert_eq!(map.position(), len, "{summary:?}");
+        let line = text(&hall, Place::Summary(summary));
+        assert!(line.ends_with(&(fields.join(" ") + "\n")), "{line:?} {fields:?}");
+        assert!(
+            core::str::from_utf8(&bytes[..len]).is_err(),
+            "a console sends it as base64"
+        );
+    }
+}
+
+#[test]
 fn proc_says_what_wire_4_2_and_control_4_want() {
     let mut hall = hall();
     let token = worker("worker-1");
@@ -671,12 +711,18 @@ fn proc_says_what_wire_4_2_and_control_4_want() {
     let id = |n| crate::session::SessionId(n);
     for (place, expected) in [
         (
-            Place::SessionTotals,
+            Place::Summary(Summary::Sessions),
             "sessions total=2 worker=1 shard_bits=8 shard_count=256\nshard 13 1\n",
         ),
-        (Place::Outstanding, "outstanding current=3 limit=28\n"),
-        (Place::ShortWrites, "short_writes total=0 retries=0\n"),
-        (Place::SessionsActive, "active=2 draining=0\n"),
+        (
+            Place::Summary(Summary::Outstanding),
+            "outstanding current=3 limit=36\n",
+        ),
+        (
+            Place::Summary(Summary::ShortWrites),
+            "short_writes total=0 retries=0\n",
+        ),
+        (Place::Summary(Summary::Active), "active=2 draining=0\n"),
         (Place::SessionState(id(1)), "state=ACTIVE\n"),
         (Place::SessionSince(id(1)), "since_ms=1000000\n"),
         (Place::SessionOwner(id(1)), "owner=queen\n"),

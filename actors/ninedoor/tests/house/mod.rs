@@ -84,6 +84,7 @@ pub fn topology(config: Config, queen: &Arc<Mutex<Memory>>, journal_bytes: usize
         links: vec![
             LinkSpec::new("console-ninedoor", "clients", "ninedoor", 32, 8192),
             LinkSpec::new("worker-heart-ninedoor", "clients", "ninedoor", 16, 8192),
+            LinkSpec::new("worker-gpu-ninedoor", "clients", "ninedoor", 16, 8192),
             LinkSpec::new("queen-ninedoor", "clients", "ninedoor", 16, 8192),
             LinkSpec::new("ninedoor-queen", "ninedoor", "queen", 32, 8192),
         ],

@@ -31,11 +31,6 @@ impl Lines {
         }
     }
 
-    /// Whether a line of that length fits at all.
-    pub(super) fn takes(&self, line_bytes: usize) -> bool {
-        line_bytes < self.ring.len()
-    }
-
     /// Adds a line.
     pub(super) fn push_line(&mut self, line: &str) {
         self.push(line.as_bytes());
@@ -70,6 +65,19 @@ impl Lines {
     /// Forgets all lines. Positions go on.
     pub(super) fn clear(&mut self) {
         self.base = self.end;
+    }
+
+    /// Whether that is the newest line.
+    pub(super) fn ends_with(&self, line: &str) -> bool {
+        let newest = line.bytes().chain(*b"\n");
+        let begin = self.end.checked_sub(line.len() as u64 + 1);
+        begin.filter(|begin| *begin >= self.base).is_some_and(|begin| {
+            let starts = begin == self.base || self.byte(begin - 1) == b'\n';
+            starts
+                && newest
+                    .zip(begin..)
+                    .all(|(byte, position)| self.byte(position) == byte)
+        })
     }
 
     /// Bytes kept.
@@ -137,7 +145,6 @@ mod tests {
         assert_eq!(text(&lines), "one\ntwo\n");
         lines.push_line("three");
         assert_eq!(text(&lines), "two\nthree\n");
-        assert!(lines.takes(9) && !lines.takes(10));
         lines.push_line("123456789");
         assert_eq!(text(&lines), "123456789\n");
         lines.clear();

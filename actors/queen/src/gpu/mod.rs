@@ -5,24 +5,29 @@
 //!
 //! Never grants a lease, never talks to a GPU.
 
+mod bridge;
+mod compose;
 mod config;
 mod lines;
+mod names;
+mod publish;
 mod published;
 mod record;
 mod seed;
 mod store;
 mod tree;
+mod window;
 
 use protocol::refusal::Refusal;
 
 pub use self::config::GpuConfig;
+pub(crate) use self::config::MAX_GPUS;
+pub(crate) use self::names::Node;
 pub(crate) use self::store::{Capacity, Gpus};
-pub(crate) use self::tree::{Node, Open, Tree};
+pub(crate) use self::tree::{Open, Tree};
 
 use crate::queen::Queen;
 
-// Leases are the callers.
-#[allow(dead_code)]
 impl Queen {
     /// What a GPU has to lease; `None` if nobody publishes a GPU of that id. After every install the queen's bell
     /// rings; a lease of a GPU that has no capacity any more is lost with it.

@@ -7,7 +7,6 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
 
 use super::config::{MAX_GPUS, MAX_MODELS};
 use super::record::File;
@@ -79,16 +78,6 @@ pub(super) enum Unfit {
     TooLong,
 }
 
-impl fmt::Display for Unfit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Unfit::Duplicate => "duplicate-id",
-            Unfit::TooMany => "too-many",
-            Unfit::TooLong => "too-long",
-        })
-    }
-}
-
 impl Published {
     /// Nothing; all memory is taken here.
     pub(super) fn new() -> Published {
@@ -108,7 +97,7 @@ impl Published {
         self.schema = None;
     }
 
-    /// Adds a GPU.
+    /// Adds a GPU. The last line of its `ctl` and `status` may lack its newline.
     pub(super) fn add_gpu(&mut self, texts: GpuTexts<'_>) -> Result<(), Unfit> {
         let found = self
             .gpus
@@ -122,8 +111,8 @@ impl Published {
         let entry = GpuEntry {
             id: self.keep(texts.id)?,
             info: self.keep(texts.info)?,
-            ctl: self.keep(texts.ctl)?,
-            status: self.keep(texts.status)?,
+            ctl: self.keep_lines(texts.ctl)?,
+            status: self.keep_lines(texts.status)?,
         };
         self.gpus.insert(place, entry);
         Ok(())
@@ -194,6 +183,14 @@ impl Published {
         })
     }
 
+    fn keep_lines(&mut self, text: &str) -> Result<Span, Unfit> {
+        let mut span = self.keep(text)?;
+        if !text.is_empty() && !text.ends_with('\n') {
+            span.to = self.keep("\n")?.to;
+        }
+        Ok(span)
+    }
+
     fn str(&self, span: Span) -> &str {
         self.text.get(span.from..span.to).unwrap_or_default()
     }
@@ -210,9 +207,21 @@ mod tests {
         GpuTexts {
             id,
             info: "info",
-            ctl: "ctl",
+            ctl: "ctl\n",
             status: "",
         }
+    }
+
+    #[test]
+    fn a_last_line_gets_its_newline() {
+        let mut published = Published::new();
+        let texts = GpuTexts {
+            ctl: "one\ntwo",
+            ..gpu("a")
+        };
+        published.add_gpu(texts).unwrap();
+        let found = published.gpu("a").unwrap();
+        assert_eq!((found.ctl, found.status), ("one\ntwo\n", ""));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //!
 //! Never changes state: that is [`store`](super::store).
 
+use protocol::gpu::{CTL_BYTES, LEASE_BYTES, STATUS_BYTES};
 use runtime::journal::Owner;
 use serde::{Deserialize, Serialize};
 
@@ -68,11 +69,16 @@ pub(super) enum Record<'a> {
         /// The piece.
         bytes: &'a [u8],
     },
+    /// What the host last said is active; empty if it never did.
+    Claimed {
+        /// The model's id.
+        id: &'a str,
+    },
 }
 
 /// A file of lines of a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum File {
+pub(crate) enum File {
     /// `ctl`
     Ctl,
     /// `lease`
@@ -84,6 +90,15 @@ pub(super) enum File {
 impl File {
     /// Every file.
     pub(super) const ALL: [File; 3] = [File::Ctl, File::Lease, File::Status];
+
+    /// Bytes that are kept of it (WIRE 4.8).
+    pub(super) const fn bytes(self) -> usize {
+        match self {
+            File::Ctl => CTL_BYTES,
+            File::Lease => LEASE_BYTES,
+            File::Status => STATUS_BYTES,
+        }
+    }
 }
 
 /// Where what is published came from.

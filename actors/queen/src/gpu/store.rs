@@ -10,8 +10,9 @@ use alloc::boxed::Box;
 use core::fmt;
 
 use protocol::gpu::{
-    ACTIVE_BYTES, CTL_BYTES, GPU_ID_BYTES, GpuInfo, LEASE_BYTES, STATUS_BYTES, is_json_line,
+    ACTIVE_BYTES, GPU_ID_BYTES, GpuInfo, LEASE_BYTES, MODEL_ID_BYTES, is_json_line, is_model_id,
 };
+use protocol::limits::OUT_LINE_BYTES;
 use protocol::refusal::Refusal;
 use runtime::journal::{Journal, JournalError, Recovery, Snapshot, Unreadable};
 use runtime::region::Region;
@@ -34,7 +35,7 @@ pub(crate) struct Capacity {
 /// Why a line was not added. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LineError {
-    /// There is no such GPU.
+    /// There is no such GPU, or nothing is published.
     NoGpu,
     /// It is not what the file takes.
     Form,
@@ -66,6 +67,18 @@ impl From<LineError> for Refusal {
     }
 }
 
+/// Whether a file takes a line: it is what is kept there, and fits the file and a console's line.
+pub(super) fn takes(file: File, line: &str) -> Result<(), LineError> {
+    if line.len() >= file.bytes().min(OUT_LINE_BYTES) {
+        return Err(LineError::TooLong);
+    }
+    let formed = match file {
+        File::Ctl => !line.is_empty() && !line.bytes().any(|b| b < 0x20 || b == 0x7f),
+        File::Lease | File::Status => is_json_line(line),
+    };
+    if formed { Ok(()) } else { Err(LineError::Form) }
+}
+
 /// A place for a GPU.
 struct Slot {
     /// Its id; empty: the slot is free.
@@ -92,12 +105,16 @@ impl GpuRef {
     }
 }
 
+type ModelId = heapless::String<MODEL_ID_BYTES>;
+
 /// Everything that is remembered.
 struct State {
     origin: Origin,
     published: Published,
     slots: Box<[Slot]>,
     active: Lines,
+    /// What the host last said is active.
+    claimed: ModelId,
     /// How often something was published, from 0 in each life of the domain.
     installs: u32,
     streams: u32,
@@ -114,7 +131,7 @@ impl GpuConfig {
     /// remember and for a while of lines between two compactions.
     pub fn region_bytes() -> usize {
         // A record has some 32 bytes around its text.
-        let files = CTL_BYTES + LEASE_BYTES + STATUS_BYTES;
+        let files: usize = File::ALL.iter().map(|file| file.bytes()).sum();
         let gpus = MAX_GPUS * (files + (files / PIECE_BYTES + 4) * 32);
         let published = TEXT_BYTES + (MAX_GPUS + MAX_MODELS + 2) * 32;
         2 * (512 + gpus + published + ACTIVE_BYTES + 32 + 65_536)
@@ -141,19 +158,26 @@ impl Gpus {
             let mut seed = Published::new();
             // The mocks are few and short.
             let _ = seed::add_mocks(&mut seed);
-            gpus.install(&mut seed, Origin::Seed)?;
+            gpus.install(&mut seed, Origin::Seed, None)?;
         }
         Ok((gpus, recovery))
     }
 
     /// What a GPU has to lease.
-    #[allow(dead_code)] // by leases
     pub(crate) fn capacity(&self, gpu_id: &str) -> Option<Capacity> {
         self.state.find(gpu_id).map(|(_, slot)| slot.capacity)
     }
 
+    /// What a GPU's lease file says; `None` without a GPU of that id.
+    pub(crate) fn lease_text<'b>(&self, gpu_id: &str, buffer: &'b mut [u8; LEASE_BYTES]) -> Option<&'b str> {
+        let (_, slot) = self.state.find(gpu_id)?;
+        let (base, end) = slot.lease.span();
+        let count = slot.lease.read(base, end, buffer).ok()?;
+        // It is whole lines, and each was a text.
+        core::str::from_utf8(buffer.get(..count)?).ok()
+    }
+
     /// Appends a lease line.
-    #[allow(dead_code)] // by leases
     pub(crate) fn append_lease(&mut self, gpu_id: &str, line: &str) -> Result<(), LineError> {
         let gpu = self.find(gpu_id).ok_or(LineError::NoGpu)?;
         self.append(gpu, File::Lease, line)
@@ -161,17 +185,8 @@ impl Gpus {
 
     /// Appends a line to a file of a GPU; the oldest lines make room for it.
     pub(super) fn append(&mut self, gpu: GpuRef, file: File, line: &str) -> Result<(), LineError> {
-        let lines = self.lines(gpu, file).ok_or(LineError::NoGpu)?;
-        let formed = match file {
-            File::Ctl => !line.is_empty() && !line.bytes().any(|b| b < 0x20 || b == 0x7f),
-            File::Lease | File::Status => is_json_line(line),
-        };
-        if !lines.takes(line.len()) {
-            return Err(LineError::TooLong);
-        }
-        if !formed {
-            return Err(LineError::Form);
-        }
+        self.lines(gpu, file).ok_or(LineError::NoGpu)?;
+        takes(file, line)?;
         let slot = gpu.slot;
         self.commit(Record::Line { slot, file, line })
             .map_err(LineError::Journal)
@@ -182,8 +197,13 @@ impl Gpus {
         self.state.find(gpu_id).map(|(gpu, _)| gpu)
     }
 
+    /// A GPU's id.
+    pub(super) fn id(&self, gpu: GpuRef) -> Option<&str> {
+        self.state.slot(gpu).map(|slot| slot.id.as_str())
+    }
+
     /// The GPUs' ids, sorted.
-    pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
         self.state.published.gpus().map(|gpu| gpu.id)
     }
 
@@ -198,8 +218,47 @@ impl Gpus {
         self.state.slot(gpu).map(|slot| slot.lines(file))
     }
 
+    /// Where what is published came from.
+    pub(super) fn origin(&self) -> Origin {
+        self.state.origin
+    }
+
+    /// Whether a host has published something, and there are models and a telemetry schema.
+    pub(super) fn is_published(&self) -> bool {
+        matches!(self.state.origin, Origin::Host { .. })
+    }
+
+    /// What is published.
+    pub(super) fn published(&self) -> &Published {
+        &self.state.published
+    }
+
+    /// The models that were activated, the last one of which is active.
+    pub(super) fn active(&self) -> &Lines {
+        &self.state.active
+    }
+
+    /// Activates a model; it need not be available yet. The oldest lines make room for it.
+    pub(super) fn activate(&mut self, id: &str) -> Result<(), LineError> {
+        if !self.is_published() {
+            return Err(LineError::NoGpu);
+        }
+        if !is_model_id(id) {
+            return Err(LineError::Form);
+        }
+        self.commit(Record::Activated { id }).map_err(LineError::Journal)
+    }
+
+    /// The manifest of an available model.
+    pub(crate) fn manifest(&self, model_id: &str) -> Option<&str> {
+        let mut models = self.state.published.models();
+        models
+            .find(|(id, _)| *id == model_id)
+            .map(|(_, manifest)| manifest)
+    }
+
     /// How often something was published: what an open file of a publish compares.
-    pub(super) fn installs(&self) -> u32 {
+    pub(crate) fn installs(&self) -> u32 {
         self.state.installs
     }
 
@@ -220,13 +279,32 @@ impl Gpus {
     }
 
     /// Puts a publish in force: in the journal all at once, then in memory. What was published before is left in
-    /// `next`.
-    pub(super) fn install(&mut self, next: &mut Published, origin: Origin) -> Result<(), JournalError> {
+    /// `next`. `active` is what the host says is active: it becomes so if the host said otherwise before. Saying again
+    /// what it said undoes nothing that was decided here since. Tells whether a model became active.
+    pub(super) fn install(
+        &mut self,
+        next: &mut Published,
+        origin: Origin,
+        active: Option<&str>,
+    ) -> Result<bool, JournalError> {
         let state = &self.state;
-        self.journal
-            .compact(|snapshot| state.write(next, origin, snapshot))?;
+        let claimed = active.filter(|id| *id != state.claimed);
+        let activated = claimed.filter(|id| !state.active.ends_with(id));
+        let news = [
+            claimed.map(|id| Record::Claimed { id }),
+            activated.map(|id| Record::Activated { id }),
+        ];
+        self.journal.compact(|snapshot| {
+            state.write(next, origin, snapshot)?;
+            news.iter()
+                .flatten()
+                .try_for_each(|record| snapshot.value(record))
+        })?;
         self.state.replace(next, origin);
-        Ok(())
+        for record in news.into_iter().flatten() {
+            self.state.apply(record);
+        }
+        Ok(activated.is_some())
     }
 }
 
@@ -236,15 +314,16 @@ impl State {
             id: heapless::String::new(),
             turns: 0,
             capacity: Capacity::default(),
-            ctl: Lines::new(CTL_BYTES),
-            lease: Lines::new(LEASE_BYTES),
-            status: Lines::new(STATUS_BYTES),
+            ctl: Lines::new(File::Ctl.bytes()),
+            lease: Lines::new(File::Lease.bytes()),
+            status: Lines::new(File::Status.bytes()),
         };
         State {
             origin: Origin::Nothing,
             published: Published::new(),
             slots: (0..MAX_GPUS).map(slot).collect(),
             active: Lines::new(ACTIVE_BYTES),
+            claimed: ModelId::new(),
             installs: 0,
             streams,
         }
@@ -255,6 +334,7 @@ impl State {
         self.published.clear();
         self.slots.iter_mut().for_each(Slot::free);
         self.active.clear();
+        self.claimed.clear();
     }
 
     fn find(&self, gpu_id: &str) -> Option<(GpuRef, &Slot)> {
@@ -303,6 +383,7 @@ impl State {
             Record::Text { slot, file, bytes } => self.occupied(slot)?.lines_mut(file).push(bytes),
             Record::Activated { id } => self.active.push_line(id),
             Record::Active { bytes } => self.active.push(bytes),
+            Record::Claimed { id } => self.claimed = ModelId::try_from(id).ok()?,
         }
         Some(())
     }
@@ -363,7 +444,8 @@ impl State {
         }
         self.active
             .pieces(PIECE_BYTES)
-            .try_for_each(|bytes| snapshot.value(&Record::Active { bytes }))
+            .try_for_each(|bytes| snapshot.value(&Record::Active { bytes }))?;
+        snapshot.value(&Record::Claimed { id: &self.claimed })
     }
 
     /// Puts `next` in the place of what is published, which is then in `next`.

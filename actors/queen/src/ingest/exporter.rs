@@ -9,7 +9,8 @@ use core::pin::pin;
 use futures::future::select;
 use protocol::refusal::Refusal;
 
-use super::store::Piece;
+use super::base::base_of;
+use super::store::{Base, Piece};
 use crate::ledger::line;
 use crate::queen::Queen;
 
@@ -44,7 +45,14 @@ fn work(queen: &Queen) -> Result<bool, Refusal> {
     }
     let piece = {
         let mut store = queen.ingest.store.borrow_mut();
-        let piece = store.export(|_, _| {}, queen.ctx.unix_ms());
+        let base = |model: &str, base: &mut Base| {
+            let gpus = queen.gpus.borrow();
+            if let Some(named) = gpus.manifest(model).and_then(base_of) {
+                // It is not longer than the longest.
+                let _ = base.push_str(named);
+            }
+        };
+        let piece = store.export(base, queen.ctx.unix_ms());
         if piece.is_err() {
             store.settle()?;
         }

@@ -4,7 +4,8 @@
 //! Never opens a job.
 //!
 //! A gate is met when the samples of its window are at least the minimum, at least one of them carries `drift`, and the
-//! mean over those that do is at least the threshold.
+//! mean over those that do is at least the threshold. Drifts count in millionths, up to a thousand million either way, so
+//! that sums are exact: a window of drifts that are each the threshold meets it.
 
 use core::fmt;
 
@@ -39,15 +40,26 @@ impl Default for GateRule {
     }
 }
 
+const MILLION: f64 = 1e6;
+/// The largest drift that counts as what it is.
+const MAX_DRIFT: f64 = 1e9;
+
+/// A drift in millionths, the nearest.
+fn millionths(drift: f64) -> i128 {
+    let scaled = drift.clamp(-MAX_DRIFT, MAX_DRIFT) * MILLION;
+    // The cast cuts off the rest.
+    (scaled + if scaled < 0.0 { -0.5 } else { 0.5 }) as i128
+}
+
 /// What has come of a model's samples.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Count {
     /// Samples.
     pub(super) samples: u64,
     /// Those of them that carry a drift.
     pub(super) drifted: u64,
-    /// The sum of their drifts.
-    pub(super) sum: f64,
+    /// The sum of their drifts, in millionths.
+    sum: i128,
 }
 
 /// A gate's cell.
@@ -83,7 +95,12 @@ pub(super) struct Gates {
 impl Count {
     /// The mean drift; `None` if no sample carries one.
     pub(super) fn mean(&self) -> Option<f64> {
-        (self.drifted > 0).then(|| self.sum / self.drifted as f64)
+        (self.drifted > 0).then(|| self.sum as f64 / (self.drifted as f64 * MILLION))
+    }
+
+    /// Whether at least one sample carries a drift, and the mean is at least that.
+    fn has_drifted(&self, threshold: f64) -> bool {
+        self.drifted > 0 && self.sum >= millionths(threshold) * i128::from(self.drifted)
     }
 
     fn add(&mut self, other: Count) {
@@ -92,13 +109,12 @@ impl Count {
         self.sum += other.sum;
     }
 
-    /// What is left without the others. Nothing leaves no sum either, whatever rounding would.
+    /// What is left without the others.
     fn without(&self, others: Count) -> Count {
-        let drifted = self.drifted.saturating_sub(others.drifted);
         Count {
             samples: self.samples.saturating_sub(others.samples),
-            drifted,
-            sum: if drifted == 0 { 0.0 } else { self.sum - others.sum },
+            drifted: self.drifted.saturating_sub(others.drifted),
+            sum: self.sum - others.sum,
         }
     }
 }
@@ -106,11 +122,7 @@ impl Count {
 impl Gate {
     /// Whether a job is due.
     pub(super) fn is_met(&self) -> bool {
-        let drift = self
-            .count
-            .mean()
-            .is_some_and(|mean| mean >= self.rule.drift_threshold);
-        self.count.samples >= self.rule.min_samples && drift
+        self.count.samples >= self.rule.min_samples && self.count.has_drifted(self.rule.drift_threshold)
     }
 
     fn store(&mut self, region: &Region, count: Count, from: u64) -> Result<(), Refusal> {
@@ -145,12 +157,8 @@ impl fmt::Display for Gate {
         let state = if self.is_met() { "open" } else { "collecting" };
         write!(f, "/{drift_threshold} state={state} missing=")?;
         let samples = min_samples.saturating_sub(count.samples);
-        let drift = match count.mean() {
-            Some(mean) => drift_threshold - mean,
-            None => *drift_threshold,
-        };
-        let drifts = drift > 0.0 || count.mean().is_none();
-        match (samples > 0, drifts) {
+        let drift = drift_threshold - count.mean().unwrap_or(0.0);
+        match (samples > 0, !count.has_drifted(*drift_threshold)) {
             (true, true) => write!(f, "samples:{samples},drift:{drift:.4}"),
             (true, false) => write!(f, "samples:{samples}"),
             (false, true) => write!(f, "drift:{drift:.4}"),
@@ -225,7 +233,7 @@ impl Gates {
             gate.pending.add(Count {
                 samples: 1,
                 drifted: u64::from(sample.drift.is_some()),
-                sum: sample.drift.unwrap_or(0.0),
+                sum: sample.drift.map_or(0, millionths),
             });
         }
         Ok(Some(place as u8))

@@ -6,6 +6,7 @@
 //!
 //! Never trains anything, never fetches what a reference stands for.
 
+mod base;
 mod config;
 mod devices;
 mod export;

@@ -127,10 +127,8 @@ impl Segment {
             if region.read_at(at, line).is_err() || crc != self.checksum(self.records, entry, line) {
                 break;
             }
-            let Some(kind) = core::str::from_utf8(line)
-                .ok()
-                .and_then(|line| self.kind.after(line, limits).ok())
-            else {
+            let line = core::str::from_utf8(line).ok();
+            let Some(kind) = line.and_then(|line| self.kind.after(line, limits).ok()) else {
                 break;
             };
             found(entry);

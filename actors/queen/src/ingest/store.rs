@@ -11,6 +11,7 @@ use protocol::refusal::Refusal;
 use runtime::journal::{Corruption, Recovery};
 use runtime::region::{Region, RegionError};
 
+use super::base::BASE_BYTES;
 use super::devices::{DeviceId, Devices, Evicted};
 use super::export::{Export, Scratch};
 use super::gates::{GateRule, Gates, ModelId};
@@ -226,7 +227,7 @@ pub(super) enum Piece {
 }
 
 /// A model's base, as its manifest names it.
-pub(crate) type Base = heapless::String<256>;
+pub(super) type Base = heapless::String<BASE_BYTES>;
 
 fn wipe(region: &Region, limits: &IngestLimits) -> Result<(), RegionError> {
     let cells: Box<[usize]> = (limits.device(0)..limits.segment(0, 0))

@@ -437,7 +437,11 @@ impl Subtree for Tree {
 
     fn getattr(&self, session: &Session, node: Node) -> Result<Attr, Refusal> {
         let qid = self.qid(node);
-        let size = self.size(node)?;
+        let size = match node {
+            // A mount looks at every name on the way to the `ctl`.
+            Node::Stranger(_) => 0,
+            _ => self.size(node)?,
+        };
         let operator = session.is_operator();
         let mode = match node {
             _ if node.is_public() => 0o444,

@@ -26,6 +26,7 @@ struct Slot {
     id: Cell<SessionId>,
     role: Cell<Option<Role>>,
     subject: RefCell<Subject>,
+    door: Cell<u32>,
 }
 
 /// The table of sessions.
@@ -48,6 +49,7 @@ impl Sessions {
             id: Cell::new(SessionId(0)),
             role: Cell::new(None),
             subject: RefCell::new(Subject::new()),
+            door: Cell::new(0),
         };
         Sessions {
             slots: (0..max).map(empty).collect::<Box<[_]>>().into(),
@@ -55,7 +57,7 @@ impl Sessions {
         }
     }
 
-    /// Begins a session as NineDoor describes it: `uname` is its role, `aname` says `ticket=<subject>` among others.
+    /// Begins a session as NineDoor describes it: `uname` is its role, `aname` says `session=<id> ticket=<subject>`.
     pub(crate) fn begin(&self, uname: &str, aname: &str) -> Result<Session, Errno> {
         let free = |(_, slot): &(usize, &Slot)| slot.files.get() == 0;
         let (at, slot) = self.slots.iter().enumerate().find(free).ok_or(Errno::EMFILE)?;
@@ -65,6 +67,7 @@ impl Sessions {
         slot.role.set(Role::from_label(uname));
         slot.files.set(1);
         *slot.subject.borrow_mut() = subject(aname);
+        slot.door.set(number(aname));
         Ok(Session {
             slots: self.slots.clone(),
             at,
@@ -95,11 +98,15 @@ impl Session {
     }
 
     /// Its ticket's subject: a worker's id; empty without one, or if it is longer than an id can be.
-    #[allow(dead_code)] // by workers' writes
     pub(crate) fn subject(&self) -> Subject {
         self.slot()
             .map(|slot| slot.subject.borrow().clone())
             .unwrap_or_default()
+    }
+
+    /// Its number at NineDoor, by which the log calls it; 0 if it was not told.
+    pub(crate) fn door_number(&self) -> u32 {
+        self.slot().map_or(0, |slot| slot.door.get())
     }
 
     fn slot(&self) -> Option<&Slot> {
@@ -129,6 +136,14 @@ impl Drop for Session {
     }
 }
 
+/// The number in `session=<id> ticket=`.
+fn number(aname: &str) -> u32 {
+    let number = aname
+        .strip_prefix("session=")
+        .and_then(|rest| rest.split(' ').next());
+    number.and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
 /// The subject in `session=<id> ticket=<subject> link=<name>`. A subject may hold anything, so it ends at the last
 /// ` link=`.
 fn subject(aname: &str) -> Subject {
@@ -150,7 +165,7 @@ mod tests {
         let first = sessions
             .begin("queen", "session=4 ticket=none link=console-ninedoor")
             .unwrap();
-        assert!(first.is_operator());
+        assert!(first.is_operator() && first.door_number() == 4);
         let id = first.id();
         let copy = first.clone();
         drop(first);

@@ -4,4 +4,5 @@ mod chaos;
 mod gpu;
 mod hive;
 mod ingest;
+mod lease;
 mod support;

@@ -58,6 +58,17 @@ impl Options {
             ingest: queen::IngestConfig::default(),
         }
     }
+
+    /// With the two mock GPUs of the profile `dev`.
+    pub fn seeded(seed: u64) -> Options {
+        Options {
+            gpu: queen::GpuConfig {
+                seeded: true,
+                ..queen::GpuConfig::default()
+            },
+            ..Options::seed(seed)
+        }
+    }
 }
 
 /// A simulated hive and its operator.
@@ -81,7 +92,7 @@ impl Hive {
         };
         let journal_bytes = config.journal_bytes();
         let mut door_config = ninedoor::Config {
-            keys: vec![(Role::WorkerHeartbeat, key())],
+            keys: vec![(Role::WorkerHeartbeat, key()), (Role::WorkerGpu, key())],
             ..ninedoor::Config::default()
         };
         for prefix in ["/gpu", "/proc/ingest"] {
@@ -124,6 +135,9 @@ impl Hive {
             DomainSpec::new("worker-heart", |ctx| {
                 worker_heart::spawn(ctx, Default::default()).unwrap()
             }),
+            DomainSpec::new("worker-gpu", |ctx| {
+                worker_gpu::spawn(ctx, Default::default()).unwrap()
+            }),
         ];
         for domain in &mut domains {
             domain.restart = policy(&domain.name);
@@ -131,9 +145,11 @@ impl Hive {
         let links = vec![
             LinkSpec::new("console-ninedoor", "console-tcp", "ninedoor", 32, 8192),
             LinkSpec::new("worker-heart-ninedoor", "worker-heart", "ninedoor", 16, 8192),
+            LinkSpec::new("worker-gpu-ninedoor", "worker-gpu", "ninedoor", 16, 8192),
             LinkSpec::new("ninedoor-queen", queens_client, "queen", 32, 8192),
             LinkSpec::new("queen-ninedoor", "queen", "ninedoor", 16, 8192),
             LinkSpec::new("queen-worker-heart", "queen", "worker-heart", 16, 8192),
+            LinkSpec::new("queen-worker-gpu", "queen", "worker-gpu", 16, 8192),
         ];
         let sim = Sim::new(
             Topology {
@@ -143,7 +159,9 @@ impl Hive {
             },
             SimConfig {
                 seed: options.seed,
-                panic_domains: ["ninedoor", "queen", "worker-heart"].map(String::from).to_vec(),
+                panic_domains: ["ninedoor", "queen", "worker-heart", "worker-gpu"]
+                    .map(String::from)
+                    .to_vec(),
                 unix_ms: options.unix_ms,
                 regions: options.regions,
                 ..SimConfig::default()
@@ -158,13 +176,18 @@ impl Hive {
     /// Stops everything at once, as power does, and after some time starts a hive that finds what was preserved.
     pub fn killed(self, off: Duration, options: Options) -> Hive {
         let regions = self.sim.regions().copy();
-        let unix_ms = self.began_unix_ms + self.sim.now().as_millis() + off.as_millis() as u64;
+        let unix_ms = self.unix_ms() + off.as_millis() as u64;
         drop(self);
         Hive::new(Options {
             regions,
             unix_ms,
             ..options
         })
+    }
+
+    /// Wall time, Unix milliseconds.
+    pub fn unix_ms(&self) -> u64 {
+        self.began_unix_ms + self.sim.now().as_millis()
     }
 
     pub fn run(&mut self, time: Duration) {
@@ -331,6 +354,15 @@ impl Session {
     async fn begin(ctx: Context, client: Client<Connection>) -> Result<Session, ClientError> {
         let root = client.attach(Role::Queen.label(), "").await?;
         Ok(Session { ctx, client, root })
+    }
+
+    /// A second session of the same operator.
+    pub async fn another(&self) -> Result<Session, ClientError> {
+        Session::begin(self.ctx.clone(), self.client.clone()).await
+    }
+
+    pub async fn sleep(&self, time: Duration) {
+        self.ctx.sleep(time).await;
     }
 
     /// Loses patience: `None` if the line was not answered within that time, and the request was dropped.

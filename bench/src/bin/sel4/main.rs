@@ -1,7 +1,9 @@
 //! The hive on seL4 in numbers: boot, image, memory of each domain, and what a 9P round trip between two domains costs
 //! beside a bare notification there and back.
 //!
-//! `cargo run --release -p bench --bin sel4`
+//! `cargo run --release -p bench --bin sel4 [DIRECTORY]`
+//!
+//! Images, programs and serial logs are left in the directory, if one is named.
 //!
 //! QEMU counts time in instructions (`-icount shift=3,sleep=off`), so these numbers do not depend on the machine, and a
 //! run repeats as long as sources and compiler are the same.
@@ -12,7 +14,7 @@ mod rounds;
 
 use std::fs::File;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,14 +33,16 @@ fn main() -> anyhow::Result<()> {
     let mut manifest = Manifest::parse(hive::manifest::DEFAULT)?;
     // As hive-qemu does: the image has no listener for 9P clients.
     manifest.ninep = None;
-    let directory = tempfile::tempdir()?;
+    let scratch = tempfile::tempdir()?;
+    let directory = std::env::args().nth(1).map(PathBuf::from);
+    let directory = directory.unwrap_or(scratch.path().to_owned());
     let script = NetDomain::Probe(probe::Script::parse("PING\n")?);
-    let played = Built::new(&manifest, &script, &directory.path().join("played"))?.play()?;
-    let hive = Built::new(&manifest, &NetDomain::Driver, &directory.path().join("hive"))?;
+    let played = Built::new(&manifest, &script, &directory.join("played"))?.play()?;
+    let hive = Built::new(&manifest, &NetDomain::Driver, &directory.join("hive"))?;
     let system = microkit::plan(&manifest, &NetDomain::Driver)?;
     let started = hive.start(manifest.console.guest_port, memory::names(&manifest).count())?;
     let pair = rounds::manifest(&manifest);
-    let least = Built::new(&pair, &NetDomain::Driver, &directory.path().join("pair"))?;
+    let least = Built::new(&pair, &NetDomain::Driver, &directory.join("pair"))?;
     let measured = least.play()?;
 
     bench::heading("cargo run --release -p bench --bin sel4");
@@ -59,7 +63,7 @@ fn main() -> anyhow::Result<()> {
 /// An image, and where its machine leaves its log.
 struct Built {
     image: Image,
-    log: std::path::PathBuf,
+    log: PathBuf,
 }
 
 impl Built {

@@ -13,7 +13,7 @@ use hive::microkit::{ProtectionDomain, System};
 use hive::qemu::{Image, elf};
 
 /// What a domain's host logs when it is up, with the heap in use after it.
-pub const STARTED: &str = ": started, ";
+pub const STARTED: &str = ": started at ";
 
 /// The domains that say so.
 pub fn names(manifest: &Manifest) -> impl Iterator<Item = &str> {
@@ -112,6 +112,9 @@ impl Row {
 fn heap_in_use(log: &str, domain: &str) -> anyhow::Result<u64> {
     let beginning = format!("{domain}{STARTED}");
     let rest = log.lines().find_map(|line| line.strip_prefix(&beginning));
-    let number = rest.and_then(|rest| rest.split(' ').next()?.parse().ok());
+    let heap = rest
+        .and_then(|rest| rest.split_once(" us, "))
+        .map(|(_, heap)| heap);
+    let number = heap.and_then(|heap| heap.split(' ').next()?.parse().ok());
     number.with_context(|| format!("{domain} did not say how much of its heap is in use:\n{log}"))
 }

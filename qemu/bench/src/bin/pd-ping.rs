@@ -74,7 +74,10 @@ async fn measure(context: &Context, link: &Link) -> Result<(), Failure> {
         let watch = Watch::new(context);
         for round in 0..WARM_UP + ROUNDS {
             watch.begin(round);
-            echo(&connection, &frame, &mut back).await?;
+            connection.send(&frame).await?;
+            if connection.recv(&mut back).await? != bytes {
+                return Err(Failure::Answer);
+            }
         }
         watch.end(format_args!("frame of {bytes} bytes"));
     }
@@ -84,15 +87,6 @@ async fn measure(context: &Context, link: &Link) -> Result<(), Failure> {
     match select(pin!(files(context, &client)), pin!(client.run())).await {
         Either::Left((measured, _)) => measured,
         Either::Right((error, _)) => Err(error.into()),
-    }
-}
-
-async fn echo(connection: &Connection, frame: &[u8], back: &mut [u8]) -> Result<(), Failure> {
-    connection.send(frame).await?;
-    let len = connection.recv(back).await?;
-    match back.get(..len) == Some(frame) {
-        true => Ok(()),
-        false => Err(Failure::Answer),
     }
 }
 

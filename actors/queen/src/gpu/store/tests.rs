@@ -54,7 +54,9 @@ fn host(bytes: u32) -> Origin {
 type Step = fn(&mut Gpus) -> Result<(), LineError>;
 
 fn installed(gpus: &mut Gpus, mut next: Published, origin: Origin) -> Result<(), LineError> {
-    gpus.install(&mut next, origin).map_err(LineError::Journal)
+    gpus.install(&mut next, origin, Some("m"))
+        .map(drop)
+        .map_err(LineError::Journal)
 }
 
 /// Steps that are each acknowledged when they return.
@@ -66,6 +68,7 @@ const LIFE: &[Step] = &[
         let gpu = gpus.find("GPU-0").ok_or(LineError::NoGpu)?;
         gpus.append(gpu, File::Status, r#"{"status":1}"#)
     },
+    |gpus| gpus.activate("z"),
     // GPU-0 is gone, B stays with another size, C and D are new.
     |gpus| installed(gpus, publish(&[("D", 1), ("B", 21), ("C", 30)], &["n"]), host(2)),
     |gpus| gpus.append_lease("B", r#"{"lease":3}"#),
@@ -90,7 +93,13 @@ fn essence(gpus: &Gpus) -> String {
         }
     }
     let models: Vec<_> = gpus.state.published.models().collect();
-    text += &format!("{models:?} {:?}\n", gpus.state.published.schema());
+    let active: Vec<&[u8]> = gpus.active().pieces(10).collect();
+    let active = String::from_utf8(active.concat()).unwrap();
+    let claimed = &gpus.state.claimed;
+    text += &format!(
+        "{models:?} {:?} {claimed} {active:?}\n",
+        gpus.state.published.schema()
+    );
     text
 }
 
@@ -134,7 +143,7 @@ fn a_crash_at_any_write_leaves_what_was_acknowledged() {
 fn a_gpu_that_stays_keeps_its_lines_and_one_that_returns_is_new() {
     let region = Region::in_memory(GpuConfig::region_bytes());
     let (mut gpus, _) = open(&region);
-    for step in &LIFE[..5] {
+    for step in &LIFE[..6] {
         step(&mut gpus).unwrap();
     }
     let text = essence(&gpus);
@@ -145,12 +154,41 @@ fn a_gpu_that_stays_keeps_its_lines_and_one_that_returns_is_new() {
         Some((21, 16))
     );
     assert_eq!(gpus.append_lease("GPU-0", "{}"), Err(LineError::NoGpu));
-    for step in &LIFE[5..] {
+    assert!(
+        text.ends_with("\"m\\nz\\n\"\n"),
+        "the first publish's active, then the hive's own: {text}"
+    );
+    for step in &LIFE[6..] {
         step(&mut gpus).unwrap();
     }
     let place = gpus.find("GPU-0").unwrap();
     assert_eq!(gpus.lines(place, File::Lease).unwrap().len(), 0);
     assert_eq!(essence(&open(&region).0), essence(&gpus));
+}
+
+#[test]
+fn what_a_host_says_is_active_counts_when_it_changes() {
+    let region = Region::in_memory(GpuConfig::region_bytes());
+    let (mut gpus, _) = open(&region);
+    let mut number = 0;
+    let mut says = |gpus: &mut Gpus, id| {
+        number += 1;
+        gpus.install(&mut publish(&[("A", 1)], &[]), host(number), Some(id))
+            .unwrap()
+    };
+    assert!(says(&mut gpus, "a"));
+    gpus.activate("decided-here").unwrap();
+    assert!(!says(&mut gpus, "a"), "the host said so before");
+    assert!(gpus.active().ends_with("decided-here") && !gpus.active().ends_with("here"));
+    assert!(says(&mut gpus, "b"));
+    gpus.activate("c").unwrap();
+    let (mut again, _) = open(&region);
+    assert!(!says(&mut again, "b"), "the host's word is remembered, too");
+    assert!(!says(&mut again, "c"), "it is active already");
+    assert_eq!(
+        again.active().pieces(99).collect::<Vec<_>>().concat(),
+        b"a\ndecided-here\nb\nc\n"
+    );
 }
 
 #[test]
@@ -164,7 +202,7 @@ fn full_files_of_all_gpus_fit_the_region_and_the_newest_line_is_never_refused() 
     for id in &models {
         next.add_model(id, &"x".repeat(8192)).unwrap();
     }
-    gpus.install(&mut next, host(1)).unwrap();
+    gpus.install(&mut next, host(1), None).unwrap();
     let line = format!("{{{}}}", "x".repeat(1000));
     for _ in 0..40 {
         for id in &ids {
@@ -213,7 +251,7 @@ fn streams_are_those_of_the_info_or_of_the_manifest() {
         })
         .unwrap();
     }
-    gpus.install(&mut next, host(9)).unwrap();
+    gpus.install(&mut next, host(9), None).unwrap();
     let has = |id| gpus.capacity(id).map(|has| (has.memory_mb, has.streams));
     assert_eq!(
         (has("A"), has("B"), has("C")),

@@ -412,6 +412,24 @@ fn a_gate_that_is_met_becomes_one_job_and_begins_again() {
 }
 
 #[test]
+fn drifts_that_are_each_the_threshold_meet_it() {
+    for threshold in [0.1, 0.3, 1.0 / 3.0, 0.7, 1e9, 0.000001] {
+        let region = Region::in_memory(small().region_bytes());
+        let rule = GateRule {
+            min_samples: 9,
+            drift_threshold: threshold,
+        };
+        let (mut store, _) = Store::open(region, small(), rule, Vec::new()).unwrap();
+        store.begun("d").unwrap();
+        for n in 0..9 {
+            assert!(!store.is_due());
+            store.push("d", 1, &sample("m", Some(threshold), n)).unwrap();
+        }
+        assert!(store.is_due(), "{threshold}: {}", store.gates.all()[0]);
+    }
+}
+
+#[test]
 fn samples_that_come_while_a_job_is_written_count_for_the_next() {
     let (_, mut store) = fresh();
     store.begun("d").unwrap();
@@ -597,6 +615,27 @@ fn a_crash_at_any_write_leaves_what_was_acknowledged() {
                 assert_eq!(essence(&store), states[done + 1], "{at}");
             }
         }
+    }
+}
+
+#[test]
+fn what_an_unfinished_write_has_left_does_not_come_back_with_the_next() {
+    for write in 1..8 {
+        let (region, mut store) = fresh();
+        store.begun("d").unwrap();
+        region.crash_at(write, Crash::Refuse);
+        let written = store.push("d", 1, "one\ntwo\nthree\n");
+        region.crash_never();
+        let mut store = open(&region);
+        let before = store.cat("d", 1).unwrap();
+        assert_eq!(before.is_empty(), written.is_err());
+        // The same place, number and length as the first of the three.
+        store.push("d", 1, "one").unwrap();
+        assert_eq!(
+            open(&region).cat("d", 1).unwrap(),
+            format!("{before}one\n"),
+            "write {write}"
+        );
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which worker runs in which slot of the domain.
+//! Which worker runs in which slot of a domain.
 //!
 //! Answers for starting and stopping being idempotent, for a worker's end being told once and its slot being free
 //! afterwards.
@@ -7,6 +7,7 @@
 
 use alloc::vec::Vec;
 
+use protocol::gpu::GPU_ID_BYTES;
 use protocol::limits::{TICKET_BYTES, WORKER_ID_BYTES};
 use protocol::refusal::Refusal;
 use protocol::worker::{EndReason, Start};
@@ -14,14 +15,37 @@ use protocol::worker::{EndReason, Start};
 use crate::pulse::Limits;
 
 /// A worker's id.
-pub(crate) type WorkerId = heapless::String<WORKER_ID_BYTES>;
+pub type WorkerId = heapless::String<WORKER_ID_BYTES>;
 
 /// What a slot needs to run a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Job {
-    pub(crate) id: WorkerId,
-    pub(crate) ticket: heapless::String<TICKET_BYTES>,
-    pub(crate) limits: Limits,
+pub struct Job {
+    /// The worker.
+    pub id: WorkerId,
+    /// What it attaches with.
+    pub ticket: heapless::String<TICKET_BYTES>,
+    /// What it may use up.
+    pub limits: Limits,
+    /// The GPU it has a lease of, if any.
+    pub gpu_id: Option<heapless::String<GPU_ID_BYTES>>,
+}
+
+impl Job {
+    /// The job of a request; `None` if one of its texts is too long for anything of its kind.
+    pub(crate) fn of(start: &Start<'_>) -> Option<Job> {
+        let gpu_id = start.gpu_id.map(TryInto::try_into).transpose();
+        Some(Job {
+            id: start.id.try_into().ok()?,
+            ticket: start.ticket.try_into().ok()?,
+            limits: Limits {
+                ticks: start.ticks,
+                ops: start.ops,
+                period: core::time::Duration::from_millis(start.period_ms.into()),
+                expires_unix_ms: start.expires_unix_ms,
+            },
+            gpu_id: gpu_id.ok()?,
+        })
+    }
 }
 
 /// How far a worker has come.
@@ -60,22 +84,12 @@ impl Slots {
     }
 
     /// Gives the worker a slot. One that has a slot already keeps it and goes on.
-    pub(crate) fn start(&mut self, start: &Start<'_>) -> Result<(), Refusal> {
-        match self.stage(start.id) {
+    pub(crate) fn start(&mut self, job: Job) -> Result<(), Refusal> {
+        match self.stage(&job.id) {
             Some(Stage::Stopping) => return Err(Refusal::Busy),
             Some(Stage::Starting | Stage::Attached | Stage::Ended(_)) => return Ok(()),
             None => {}
         }
-        let job = Job {
-            id: WorkerId::try_from(start.id).map_err(|_| Refusal::InvalidPayload)?,
-            ticket: start.ticket.try_into().map_err(|_| Refusal::InvalidPayload)?,
-            limits: Limits {
-                ticks: start.ticks,
-                ops: start.ops,
-                period: core::time::Duration::from_millis(start.period_ms.into()),
-                expires_unix_ms: start.expires_unix_ms,
-            },
-        };
         let slot = self
             .slots
             .iter_mut()
@@ -194,8 +208,8 @@ mod tests {
 
     use super::*;
 
-    fn start(id: &str) -> Start<'_> {
-        Start {
+    fn job(id: &str) -> Job {
+        let start = Start {
             id,
             ticket: "t",
             ticks: Some(1),
@@ -203,14 +217,15 @@ mod tests {
             period_ms: 10,
             expires_unix_ms: None,
             gpu_id: None,
-        }
+        };
+        Job::of(&start).unwrap()
     }
 
     #[test]
     fn starting_and_stopping_are_idempotent() {
         let mut slots = Slots::new(2);
         for _ in 0..2 {
-            assert_eq!(slots.start(&start("worker-1")), Ok(()));
+            assert_eq!(slots.start(job("worker-1")), Ok(()));
         }
         assert_eq!(slots.running().collect::<Vec<_>>(), ["worker-1"]);
         assert_eq!(slots.take(0).unwrap().id, "worker-1");
@@ -222,14 +237,14 @@ mod tests {
         }
         assert!(slots.is_stopping(0));
         assert_eq!(
-            slots.start(&start("worker-1")),
+            slots.start(job("worker-1")),
             Err(Refusal::Busy),
             "its task has not let go yet"
         );
         slots.finished(0, None);
         slots.stop("worker-1");
         assert_eq!(
-            (slots.stage("worker-1"), slots.start(&start("worker-1"))),
+            (slots.stage("worker-1"), slots.start(job("worker-1"))),
             (None, Ok(()))
         );
     }
@@ -237,7 +252,7 @@ mod tests {
     #[test]
     fn a_stop_before_the_task_begins_frees_the_slot() {
         let mut slots = Slots::new(1);
-        slots.start(&start("worker-1")).unwrap();
+        slots.start(job("worker-1")).unwrap();
         slots.stop("worker-1");
         assert_eq!((slots.take(0), slots.stage("worker-1")), (None, None));
     }
@@ -246,28 +261,28 @@ mod tests {
     fn slots_have_a_bound() {
         let mut slots = Slots::new(2);
         assert_eq!(
-            ["a", "b", "c"].map(|id| slots.start(&start(id))),
+            ["a", "b", "c"].map(|id| slots.start(job(id))),
             [Ok(()), Ok(()), Err(Refusal::BufferFull)]
         );
         slots.take(0);
         slots.finished(0, Some(EndReason::Ticks));
         assert_eq!(
-            slots.start(&start("c")),
+            slots.start(job("c")),
             Err(Refusal::BufferFull),
             "nobody was told of its end"
         );
         assert_eq!(slots.event().unwrap().0, "a");
-        assert_eq!(slots.start(&start("c")), Ok(()));
+        assert_eq!(slots.start(job("c")), Ok(()));
     }
 
     #[test]
     fn an_end_is_told_once() {
         let mut slots = Slots::new(1);
-        slots.start(&start("worker-1")).unwrap();
+        slots.start(job("worker-1")).unwrap();
         slots.take(0);
         slots.finished(0, Some(EndReason::Ops));
         assert_eq!(
-            slots.start(&start("worker-1")),
+            slots.start(job("worker-1")),
             Ok(()),
             "it has run; its end is about to be told"
         );
@@ -282,12 +297,12 @@ mod tests {
     #[test]
     fn the_end_of_a_stopped_worker_is_not_told() {
         let mut slots = Slots::new(1);
-        slots.start(&start("worker-1")).unwrap();
+        slots.start(job("worker-1")).unwrap();
         slots.take(0);
         slots.stop("worker-1");
         slots.finished(0, Some(EndReason::Ticks));
         assert_eq!((slots.event(), slots.stage("worker-1")), (None, None));
-        slots.start(&start("worker-2")).unwrap();
+        slots.start(job("worker-2")).unwrap();
         slots.take(0);
         slots.finished(0, Some(EndReason::Ticks));
         slots.stop("worker-2");

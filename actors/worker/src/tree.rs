@@ -1,4 +1,4 @@
-//! The worker domain's files, as a 9P server for the queen: `ctl` and `events`.
+//! A worker domain's files, as a 9P server for the queen: `ctl` and `events`.
 //!
 //! Answers for: a start that is answered once the worker is attached or once it is clear that it cannot be in time, a
 //! stop that is answered once the worker is gone, the list of running workers, and each end being told once.
@@ -14,9 +14,9 @@ use protocol::refusal::Refusal;
 use protocol::role::QUEEN_ACTOR;
 use protocol::worker::{EndReason, Start, WorkerEvent, WorkerRequest};
 
-use crate::MAX_SLOTS;
 use crate::host::Host;
-use crate::slots::Stage;
+use crate::slots::{Job, Stage};
+use crate::{MAX_SLOTS, Trade};
 
 /// The ids of running workers, one a line.
 type List = heapless::String<{ MAX_SLOTS * (WORKER_ID_BYTES + 1) }>;
@@ -53,12 +53,12 @@ pub(crate) struct Open {
 }
 
 /// The tree.
-pub(crate) struct Tree {
-    host: Rc<Host>,
+pub(crate) struct Tree<T> {
+    host: Rc<Host<T>>,
 }
 
-impl Tree {
-    pub(crate) fn new(host: Rc<Host>) -> Tree {
+impl<T: Trade> Tree<T> {
+    pub(crate) fn new(host: Rc<Host<T>>) -> Tree<T> {
         Tree { host }
     }
 
@@ -85,7 +85,11 @@ impl Tree {
     }
 
     async fn start(&self, start: &Start<'_>) -> Result<(), Refusal> {
-        self.host.change(|slots| slots.start(start))?;
+        let job = Job::of(start).ok_or(Refusal::InvalidPayload)?;
+        if !self.host.trade.takes(&job) {
+            return Err(Refusal::InvalidPayload);
+        }
+        self.host.change(|slots| slots.start(job))?;
         let settled = self.host.until(|slots| match slots.stage(start.id) {
             Some(Stage::Starting) => None,
             stage => Some(stage),
@@ -132,7 +136,7 @@ fn copy(from: &[u8], to: &mut [u8]) -> usize {
     count
 }
 
-impl FileTree for Tree {
+impl<T: Trade> FileTree for Tree<T> {
     type Node = Node;
     type Open = Open;
 

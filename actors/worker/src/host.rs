@@ -1,4 +1,4 @@
-//! What the tasks of the worker domain share.
+//! What the tasks of a worker domain share.
 //!
 //! Answers for the slots, for the one connection to NineDoor that all workers use, and for waking whoever waits for
 //! either. A task never holds the slots while it waits.
@@ -18,40 +18,42 @@ use crate::slots::Slots;
 /// Tasks that wait for the slots at once: one a slot, and the server's handlers.
 const WAITERS: usize = 80;
 
-/// The worker domain.
-pub(crate) struct Host {
+/// A worker domain.
+pub(crate) struct Host<T> {
     pub(crate) ctx: Context,
     pub(crate) config: Config,
+    pub(crate) trade: T,
     slots: RefCell<Slots>,
     door: RefCell<Option<Client<Connection>>>,
     bell: Bell<WAITERS>,
 }
 
-impl Host {
-    pub(crate) fn new(ctx: Context, config: Config) -> Host {
+impl<T> Host<T> {
+    pub(crate) fn new(ctx: Context, config: Config, trade: T) -> Host<T> {
         Host {
             slots: RefCell::new(Slots::new(config.slots)),
             door: RefCell::new(None),
             bell: Bell::new(),
             ctx,
             config,
+            trade,
         }
     }
 
     /// Looks at the slots.
-    pub(crate) fn look<T>(&self, look: impl FnOnce(&Slots) -> T) -> T {
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&Slots) -> R) -> R {
         look(&self.slots.borrow())
     }
 
     /// Changes the slots and tells everybody.
-    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Slots) -> T) -> T {
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Slots) -> R) -> R {
         let changed = change(&mut self.slots.borrow_mut());
         self.bell.ring();
         changed
     }
 
     /// Waits until the slots show something, or give something up.
-    pub(crate) async fn until<T>(&self, mut look: impl FnMut(&mut Slots) -> Option<T>) -> T {
+    pub(crate) async fn until<R>(&self, mut look: impl FnMut(&mut Slots) -> Option<R>) -> R {
         self.bell.until(|| look(&mut self.slots.borrow_mut())).await
     }
 

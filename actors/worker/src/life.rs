@@ -1,4 +1,4 @@
-//! A heartbeat worker: attaches under its own ticket, ticks, ends.
+//! A worker: attaches under its own ticket, reports at each tick, ends.
 //!
 //! Answers for one slot: it runs one worker after another. A worker whose session breaks attaches again and goes on
 //! where its telemetry file ends, so that a tick whose answer was lost is neither lost nor made twice.
@@ -11,22 +11,22 @@ use core::pin::pin;
 use core::time::Duration;
 
 use futures::future::{Either, select};
-use ninep::{Client, ClientError, Fid, OpenFlags, Transport};
+use ninep::{Client, ClientError, Fid, OpenFlags};
 use protocol::refusal::Refusal;
-use protocol::role::Role;
-use protocol::telemetry::{HEARTBEAT_BYTES, Heartbeat};
+use protocol::telemetry::Heartbeat;
 use protocol::worker::EndReason;
+use runtime::link::Connection;
 
 use crate::host::Host;
 use crate::pulse::{Next, Pulse, Scan};
 use crate::slots::Job;
-use crate::{ATTACHES, RETRIES, TICKS};
+use crate::{ATTACHES, RECORD_BYTES, RETRIES, Report, Session, TICKS, Trade};
 
 /// The longest sleep until a worker's time is over: wall time may be set while it sleeps on another clock.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
 /// Runs the workers of one slot, for as long as the domain lives.
-pub(crate) async fn slot(host: Rc<Host>, slot: usize) {
+pub(crate) async fn slot<T: Trade>(host: Rc<Host<T>>, slot: usize) {
     loop {
         let job = host.until(|slots| slots.take(slot)).await;
         let outcome = {
@@ -42,14 +42,14 @@ pub(crate) async fn slot(host: Rc<Host>, slot: usize) {
 }
 
 /// A worker's life, from its start in this domain to its end.
-async fn live(host: &Host, slot: usize, job: &Job) -> EndReason {
+async fn live<T: Trade>(host: &Host<T>, slot: usize, job: &Job) -> EndReason {
     match select(pin!(time_over(host, job)), pin!(work(host, slot, job))).await {
         Either::Left((reason, _)) | Either::Right((reason, _)) => reason,
     }
 }
 
 /// Waits for the end of the worker's time, also while there is no session in which it could notice.
-async fn time_over(host: &Host, job: &Job) -> EndReason {
+async fn time_over<T>(host: &Host<T>, job: &Job) -> EndReason {
     let Some(expires) = job.limits.expires_unix_ms else {
         return pending().await;
     };
@@ -65,8 +65,8 @@ async fn time_over(host: &Host, job: &Job) -> EndReason {
 }
 
 /// One session after another, until the budget is used up or NineDoor refuses the worker for good.
-async fn work(host: &Host, slot: usize, job: &Job) -> EndReason {
-    let mut pulse = Pulse::new(job.limits);
+async fn work<T: Trade>(host: &Host<T>, slot: usize, job: &Job) -> EndReason {
+    let mut pulse = Pulse::new(job.limits, host.ctx.now());
     let mut pause = host.config.retry_pause;
     loop {
         let before = pulse;
@@ -103,18 +103,18 @@ fn fatal(error: ClientError) -> Option<EndReason> {
     }
 }
 
-/// Attaches, finds out where the worker was, and ticks until it is done or the session breaks.
-async fn session<C: Transport>(
-    host: &Host,
-    client: &Client<C>,
+/// Attaches, finds out where the worker was, and reports until it is done or the session breaks.
+async fn session<T: Trade>(
+    host: &Host<T>,
+    client: &Client<Connection>,
     slot: usize,
     job: &Job,
     pulse: &mut Pulse,
 ) -> Result<EndReason, ClientError> {
     let path = ["worker", job.id.as_str(), "telemetry"];
-    let root = client.attach(Role::WorkerHeartbeat.label(), &job.ticket).await?;
+    let root = client.attach(T::ROLE.label(), &job.ticket).await?;
     let reader = client.walk_open(&root, &path, OpenFlags::RDONLY).await?;
-    let last = last_record(client, &reader).await?;
+    let last = last_tick::<T>(client, &reader).await?;
     client.clunk(reader).await?;
     let writer = client
         .walk_open(&root, &path, OpenFlags::WRONLY | OpenFlags::APPEND)
@@ -122,25 +122,39 @@ async fn session<C: Transport>(
     pulse.resume(last, host.ctx.now(), host.ctx.unix_ms());
     host.ctx.counters().add_custom(ATTACHES, 1);
     host.change(|slots| slots.attached(slot));
+    let session = Session {
+        ctx: &host.ctx,
+        client,
+        root: &root,
+        job,
+    };
     loop {
         match pulse.next(host.ctx.now(), host.ctx.unix_ms()) {
             Next::End(reason) => return Ok(reason),
             Next::Wait(until) => host.ctx.sleep_until(until).await,
-            Next::Tick(record) => {
-                tick(client, &writer, record).await?;
-                pulse.written(record, host.ctx.now());
-                host.ctx.counters().add_custom(TICKS, 1);
+            Next::Tick(tick) => {
+                let mut line = [0; RECORD_BYTES];
+                let (room, _) = line.split_at_mut(RECORD_BYTES - 1);
+                match host.trade.report(&session, tick, room).await? {
+                    Report::Record(len) => {
+                        append(client, &writer, &mut line, len).await?;
+                        pulse.written(tick, host.ctx.now());
+                        host.ctx.counters().add_custom(TICKS, 1);
+                    }
+                    Report::Nothing => pulse.passed(host.ctx.now()),
+                    Report::End(reason) => return Ok(reason),
+                }
             }
         }
     }
 }
 
-/// The last heartbeat in the telemetry file.
-async fn last_record<C: Transport>(
-    client: &Client<C>,
+/// The tick of the last record in the telemetry file.
+async fn last_tick<T: Trade>(
+    client: &Client<Connection>,
     reader: &Fid,
 ) -> Result<Option<Heartbeat>, ClientError> {
-    let (mut scan, mut offset, mut buffer) = (Scan::default(), 0, [0; 512]);
+    let (mut scan, mut offset, mut buffer) = (Scan::new(T::tick_of), 0, [0; 512]);
     loop {
         let count = client.read(reader, offset, &mut buffer).await?;
         if count == 0 {
@@ -151,13 +165,13 @@ async fn last_record<C: Transport>(
     }
 }
 
-/// Appends one record, whole.
-async fn tick<C: Transport>(client: &Client<C>, writer: &Fid, record: Heartbeat) -> Result<(), ClientError> {
-    let mut line = [0; HEARTBEAT_BYTES + 1];
-    let len = match record.render(&mut line) {
-        Ok(text) => text.len(),
-        Err(_) => return Err(ClientError::TooLong),
-    };
+/// Appends one record of so many bytes, whole and with a newline.
+async fn append(
+    client: &Client<Connection>,
+    writer: &Fid,
+    line: &mut [u8],
+    len: usize,
+) -> Result<(), ClientError> {
     let Some(end) = line.get_mut(len) else {
         return Err(ClientError::TooLong);
     };

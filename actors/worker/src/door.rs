@@ -1,4 +1,4 @@
-//! The worker domain's connection to NineDoor.
+//! A worker domain's connection to NineDoor.
 //!
 //! Answers for there being one whenever there can be one; every worker attaches on it by itself.
 //! Never makes a request for a worker.
@@ -11,18 +11,19 @@ use futures::future::select;
 use ninep::{Client, ClientConfig};
 use runtime::link::Link;
 
+use crate::Trade;
 use crate::host::Host;
 
 /// Bytes of the domain's messages: its longest are an attach with a ticket and a read of telemetry.
 const MSIZE: u32 = 2048;
 
 /// Keeps a connection to NineDoor, for as long as the domain lives.
-pub(crate) async fn run(host: Rc<Host>, link: Link) {
+pub(crate) async fn run<T: Trade>(host: Rc<Host<T>>, link: Link) {
     let slots = host.config.slots;
-    // A worker has its root, its telemetry, and for a moment a second one; one request at a time.
+    // A worker has its root, its telemetry, for a moment a second one, and what its trade opens; one request at a time.
     let config = ClientConfig {
         msize: MSIZE,
-        fids: 4 * slots,
+        fids: (4 + T::FIDS) * slots,
         tags: slots.clamp(1, 16),
         waiters: slots,
     };

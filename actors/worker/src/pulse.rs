@@ -1,28 +1,30 @@
 //! When a worker ticks, and when it is done.
 //!
-//! Answers for one worker's count and cadence: the first tick at once, then one a period; after a restart it goes on
-//! with the number and in the rhythm that its own telemetry shows. A tick counts once it is known to be written, and
+//! Answers for one worker's count and cadence: one tick at the end of each period; after a restart it goes on with the
+//! number and in the rhythm that its own telemetry shows. A tick counts once it is known to be written, and
 //! until then it is the next one, however often it is tried: none is lost, none is doubled.
 //!
 //! Never writes a tick, never waits.
 
 use core::time::Duration;
 
-use protocol::telemetry::{HEARTBEAT_BYTES, Heartbeat};
+use protocol::telemetry::Heartbeat;
 use protocol::worker::EndReason;
 use runtime::time::Instant;
 
+use crate::RECORD_BYTES;
+
 /// What a worker may use up. A limit that is `None` is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// Ticks it may make in all.
-    pub(crate) ticks: Option<u64>,
+    pub ticks: Option<u64>,
     /// Operations it may make in all; a tick is one.
-    pub(crate) ops: Option<u64>,
+    pub ops: Option<u64>,
     /// Time between two ticks.
-    pub(crate) period: Duration,
+    pub period: Duration,
     /// When its time is over, Unix milliseconds.
-    pub(crate) expires_unix_ms: Option<u64>,
+    pub expires_unix_ms: Option<u64>,
 }
 
 /// What a worker does next.
@@ -30,7 +32,7 @@ pub(crate) struct Limits {
 pub(crate) enum Next {
     /// It waits until then.
     Wait(Instant),
-    /// It writes this record.
+    /// It reports this tick.
     Tick(Heartbeat),
     /// It ends.
     End(EndReason),
@@ -47,12 +49,13 @@ pub(crate) struct Pulse {
 }
 
 impl Pulse {
-    /// A worker that has not ticked, as far as is known; its first tick is due at once.
-    pub(crate) fn new(limits: Limits) -> Pulse {
+    /// A worker that has not ticked, as far as is known; its first period begins now. Clients that spawn a worker and
+    /// write to its telemetry file at once (WIRE 4.7) find it empty.
+    pub(crate) fn new(limits: Limits, now: Instant) -> Pulse {
         Pulse {
             limits,
             made: 0,
-            due: Instant::ZERO,
+            due: now + limits.period,
         }
     }
 
@@ -93,25 +96,40 @@ impl Pulse {
     /// one after it a period later.
     pub(crate) fn written(&mut self, record: Heartbeat, now: Instant) {
         self.made = record.tick;
-        let first = self.due == Instant::ZERO;
         let on_time = self.due + self.limits.period;
-        self.due = if first || on_time < now {
+        self.due = if on_time < now {
             now + self.limits.period
         } else {
             on_time
         };
     }
+
+    /// There was nothing to report: the tick is due again a period later.
+    pub(crate) fn passed(&mut self, now: Instant) {
+        self.due = now + self.limits.period;
+    }
 }
 
-/// Finds the last heartbeat record in a telemetry file that is read in pieces. Whatever else is in the file is passed
+/// Finds the tick of the last record in a telemetry file that is read in pieces. Whatever else is in the file is passed
 /// over: operators may write there as well, and the oldest record may have lost its beginning.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Scan {
-    record: heapless::Vec<u8, HEARTBEAT_BYTES>,
+    record: heapless::Vec<u8, RECORD_BYTES>,
+    /// Reads a record.
+    tick_of: fn(&str) -> Option<Heartbeat>,
     last: Option<Heartbeat>,
 }
 
 impl Scan {
+    /// Looks for records that can be read so.
+    pub(crate) fn new(tick_of: fn(&str) -> Option<Heartbeat>) -> Scan {
+        Scan {
+            record: heapless::Vec::new(),
+            tick_of,
+            last: None,
+        }
+    }
+
     /// Takes the next piece.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         for byte in bytes {
@@ -126,13 +144,13 @@ impl Scan {
             }
             if *byte == b'}' {
                 let text = core::str::from_utf8(&self.record).unwrap_or_default();
-                self.last = Heartbeat::parse(text).or(self.last);
+                self.last = (self.tick_of)(text).or(self.last);
                 self.record.clear();
             }
         }
     }
 
-    /// The last record so far.
+    /// The tick of the last record so far.
     pub(crate) fn last(&self) -> Option<Heartbeat> {
         self.last
     }
@@ -164,8 +182,9 @@ mod tests {
 
     #[test]
     fn a_life_from_the_first_tick_to_the_last() {
-        let mut pulse = Pulse::new(LIMITS);
-        for (number, ms) in [(1, 5), (2, 105), (3, 205)] {
+        let mut pulse = Pulse::new(LIMITS, at(5));
+        assert_eq!(pulse.next(at(104), 1104), Next::Wait(at(105)));
+        for (number, ms) in [(1, 105), (2, 205), (3, 305)] {
             let record = tick(number, 1000 + ms);
             assert_eq!(pulse.next(at(ms), 1000 + ms), Next::Tick(record));
             // Tried again, it is the same tick.
@@ -176,7 +195,7 @@ mod tests {
             pulse.written(record, at(ms));
             assert_eq!(pulse.next(at(ms + 1), 1001 + ms), Next::Wait(at(ms + 100)));
         }
-        assert_eq!(pulse.next(at(305), 1305), Next::End(EndReason::Ticks));
+        assert_eq!(pulse.next(at(405), 1405), Next::End(EndReason::Ticks));
     }
 
     #[test]
@@ -194,27 +213,28 @@ mod tests {
                 Next::End(EndReason::Expired),
             ),
         ] {
-            assert_eq!(Pulse::new(limits).next(at(0), 0), expected, "{limits:?}");
+            let pulse = Pulse::new(limits, at(0));
+            assert_eq!(pulse.next(at(100), 0), expected, "{limits:?}");
         }
     }
 
     #[test]
     fn time_that_is_over_ends_a_worker_that_waits() {
-        let mut pulse = Pulse::new(LIMITS);
-        pulse.written(tick(1, 9_950), at(50));
-        assert_eq!(pulse.next(at(60), 9_960), Next::Wait(at(150)));
-        assert_eq!(pulse.next(at(100), 10_000), Next::End(EndReason::Expired));
+        let mut pulse = Pulse::new(LIMITS, at(0));
+        pulse.written(tick(1, 9_950), at(100));
+        assert_eq!(pulse.next(at(110), 9_960), Next::Wait(at(200)));
+        assert_eq!(pulse.next(at(150), 10_000), Next::End(EndReason::Expired));
     }
 
     #[test]
     fn a_restart_goes_on_in_the_old_rhythm() {
-        let mut pulse = Pulse::new(LIMITS);
+        let mut pulse = Pulse::new(LIMITS, at(0));
         pulse.resume(Some(tick(1, 5_000)), at(20), 5_030);
         assert_eq!(pulse.next(at(20), 5_030), Next::Wait(at(90)));
         assert_eq!(pulse.next(at(90), 5_100), Next::Tick(tick(2, 5_100)));
         // Long ago, or in the future: neither hurries nor stalls it.
         for (ts_ms, due) in [(1, 0), (9_999, 100)] {
-            let mut pulse = Pulse::new(LIMITS);
+            let mut pulse = Pulse::new(LIMITS, at(0));
             pulse.resume(Some(tick(1, ts_ms)), at(0), 5_000);
             assert_eq!(pulse.due, at(due));
         }
@@ -222,7 +242,7 @@ mod tests {
 
     #[test]
     fn what_the_file_shows_never_takes_a_count_back() {
-        let mut pulse = Pulse::new(LIMITS);
+        let mut pulse = Pulse::new(LIMITS, at(0));
         pulse.written(tick(2, 0), at(0));
         pulse.resume(None, at(10), 10);
         pulse.resume(Some(tick(1, 0)), at(10), 10);
@@ -233,12 +253,21 @@ mod tests {
     }
 
     #[test]
+    fn a_tick_without_a_report_is_still_to_come() {
+        let mut pulse = Pulse::new(LIMITS, at(0));
+        pulse.passed(at(50));
+        assert_eq!(pulse.next(at(60), 0), Next::Wait(at(150)));
+        assert_eq!(pulse.next(at(150), 7), Next::Tick(tick(1, 7)));
+    }
+
+    #[test]
     fn a_late_worker_does_not_hurry() {
-        let mut pulse = Pulse::new(Limits {
+        let limits = Limits {
             ticks: None,
             ..LIMITS
-        });
-        pulse.written(tick(1, 0), at(10));
+        };
+        let mut pulse = Pulse::new(limits, at(0));
+        pulse.written(tick(1, 0), at(100));
         pulse.written(tick(2, 0), at(999));
         assert_eq!(pulse.next(at(999), 999), Next::Wait(at(1099)));
         // A little late is made up for.
@@ -268,7 +297,7 @@ mod tests {
                 Some(tick(2, 6)),
             ),
         ] {
-            let mut scan = Scan::default();
+            let mut scan = Scan::new(Heartbeat::parse);
             scan.feed(text.as_bytes());
             assert_eq!(scan.last(), expected, "{text:?}");
         }
@@ -281,7 +310,7 @@ mod tests {
             for (number, junk) in (1..).zip(&junk) {
                 text += &format!("{}\n{junk}\n", tick(number, 7));
             }
-            let (mut whole, mut pieces) = (Scan::default(), Scan::default());
+            let (mut whole, mut pieces) = (Scan::new(Heartbeat::parse), Scan::new(Heartbeat::parse));
             whole.feed(text.as_bytes());
             text.as_bytes().chunks(piece).for_each(|piece| pieces.feed(piece));
             prop_assert_eq!(whole.last(), pieces.last());
@@ -293,11 +322,11 @@ mod tests {
             steps in prop::collection::vec((0u64..300, any::<bool>(), any::<bool>()), 0..60),
         ) {
             let limits = Limits { ticks: None, expires_unix_ms: None, ..LIMITS };
-            let (mut pulse, mut file, mut ms) = (Pulse::new(limits), std::vec::Vec::new(), 0);
+            let (mut pulse, mut file, mut ms) = (Pulse::new(limits, at(0)), std::vec::Vec::new(), 0);
             for (pause, reaches, restarts) in steps {
                 ms += pause;
                 if restarts {
-                    pulse = Pulse::new(limits);
+                    pulse = Pulse::new(limits, at(ms));
                 }
                 pulse.resume(file.last().copied(), at(ms), ms);
                 if let Next::Tick(record) = pulse.next(at(ms), ms) {
