@@ -185,6 +185,7 @@ fn ninedoor(manifest: &Manifest, secrets: &Secrets, boot_id: &str) -> (Build, us
             schema: manifest.schema.to_string(),
             profile: manifest.profile.clone(),
             sha256: manifest.sha256.clone(),
+            host: vec!["host=linux".to_owned()],
         },
         doors: doors(manifest),
         mounts: manifest

@@ -28,25 +28,34 @@ const LINK_GRACE_MS: u64 = 5_000;
 /// Tasks of a benchmark's domain: its own, and one to spare.
 const BENCH_TASKS: u32 = 2;
 
-/// The blob of each domain, by the domain's name. `resets` has the address at which each child is restarted, `seed` is
-/// this image's random number.
+/// What a build of an image brought about that its domains are told.
+pub struct Built<'a> {
+    /// The address at which each child is restarted.
+    pub resets: &'a BTreeMap<String, u64>,
+    /// What `/proc/boot` says of kernel, image and domains, a line each.
+    pub host: &'a [String],
+    /// This image's random number.
+    pub seed: u64,
+}
+
+/// The blob of each domain, by the domain's name.
 pub fn blobs(
     manifest: &Manifest,
     secrets: &Secrets,
     net: &NetDomain,
     system: &System,
-    resets: &BTreeMap<String, u64>,
-    seed: u64,
+    built: &Built<'_>,
 ) -> BTreeMap<String, Vec<u8>> {
     let builder = Builder {
         manifest,
         secrets,
         net,
         system,
-        seed,
+        host: built.host,
+        seed: built.seed,
     };
     let of = |domain: &ProtectionDomain| match domain.name.as_str() {
-        "supervisor" => encode(&builder.supervisor(domain, resets)),
+        "supervisor" => encode(&builder.supervisor(domain, built.resets)),
         "timer" => encode(&builder.timer(domain)),
         "serial" => encode(&builder.serial(domain)),
         _ => encode(&builder.boot(domain)),
@@ -63,6 +72,7 @@ struct Builder<'a> {
     secrets: &'a Secrets,
     net: &'a NetDomain,
     system: &'a System,
+    host: &'a [String],
     seed: u64,
 }
 
@@ -201,6 +211,7 @@ impl Builder<'_> {
             schema: self.manifest.schema.to_string(),
             profile: self.manifest.profile.clone(),
             sha256: self.manifest.sha256.clone(),
+            host: self.host.to_vec(),
             mounts: self
                 .manifest
                 .mount

@@ -33,28 +33,31 @@ struct LinkCard {
 }
 
 impl LinkCard {
-    fn flush(&mut self) {
+    /// What the card does by itself; whether there is news.
+    fn work(&mut self) -> bool {
+        let before = (self.came.len(), self.leaving.len());
         while let Some(frame) = self.leaving.front() {
             if self.wire.transmit(frame).is_err() {
                 break;
             }
             self.leaving.pop_front();
         }
+        let mut frame = vec![0; self.wire.max_frame_bytes()];
+        while let Some(len) = self.wire.receive(&mut frame) {
+            self.came
+                .extend(frame.get(..len).filter(|_| len > 0).map(<[u8]>::to_vec));
+        }
+        before != (self.came.len(), self.leaving.len())
     }
 }
 
 impl Card for LinkCard {
     type Frame = Vec<u8>;
 
-    fn acknowledge(&mut self) {
-        self.flush();
-    }
+    fn acknowledge(&mut self) {}
 
     fn receive(&mut self) -> Option<Vec<u8>> {
-        let mut frame = vec![0; self.wire.max_frame_bytes()];
-        while let Some(len @ 1..) = self.wire.receive(&mut frame) {
-            self.came.push_back(frame[..len].to_vec());
-        }
+        self.work();
         self.came.pop_front()
     }
 
@@ -65,7 +68,7 @@ impl Card for LinkCard {
     fn recycle(&mut self, _: Vec<u8>) {}
 
     fn can_send(&mut self) -> bool {
-        self.flush();
+        self.work();
         self.leaving.len() < CARD_SLOTS
     }
 
@@ -75,13 +78,21 @@ impl Card for LinkCard {
             return Ok(false);
         };
         self.leaving.push_back(frame[..len].to_vec());
-        self.flush();
+        self.work();
         Ok(true)
     }
 
+    /// As a card interrupts: once for what is new, not for what waits.
     fn poll_interrupt(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
-        let room = !self.leaving.is_empty();
-        pin!(self.wire.ready(room)).poll(cx)
+        loop {
+            if self.work() {
+                return Poll::Ready(());
+            }
+            let room = !self.leaving.is_empty();
+            if pin!(self.wire.ready(room)).poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
     }
 }
 

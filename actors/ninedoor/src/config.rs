@@ -53,6 +53,8 @@ pub struct Boot {
     pub profile: String,
     /// SHA-256 of the manifest, lower-case hex.
     pub sha256: String,
+    /// What the host tells of itself, each a line `name=value` of `/proc/boot`.
+    pub host: Vec<String>,
 }
 
 /// One link that clients come in by.
@@ -133,6 +135,7 @@ impl Default for Boot {
             schema: "1".to_string(),
             profile: "dev".to_string(),
             sha256: "0".repeat(64),
+            host: Vec::new(),
         }
     }
 }

@@ -277,6 +277,9 @@ pub(crate) fn boot_text(config: &Config, recovery: Option<Recovery>) -> String {
         sources.push_str(link);
     }
     line(format_args!("event_pump.fds={sources}"));
+    for fact in &boot.host {
+        line(format_args!("{fact}"));
+    }
     line(format_args!("boot.id={}", boot.id));
     match recovery {
         Some(recovery) => line(format_args!("journal.ninedoor={recovery}")),

@@ -75,6 +75,8 @@ pub struct NineDoor {
     pub profile: String,
     /// SHA-256 of the manifest, lower-case hex.
     pub sha256: String,
+    /// What `/proc/boot` says of kernel, image and domains, a line each.
+    pub host: Vec<String>,
     /// Prefix and link of each forwarded subtree.
     pub mounts: Vec<(String, String)>,
     /// Role label and ticket secret.

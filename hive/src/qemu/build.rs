@@ -12,9 +12,11 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use sha2::{Digest, Sha256};
+
 use super::tools::{Missing, Sdk, Toolchain};
 use super::{QemuError, at, elf};
-use crate::image::blobs;
+use crate::image::{Built, blobs};
 use crate::manifest::Manifest;
 use crate::microkit::{self, BOARD, NetDomain, System};
 use crate::secrets::Secrets;
@@ -83,7 +85,12 @@ pub fn build(
     fs::set_permissions(&job.out, Permissions::from_mode(0o700)).map_err(at(&job.out))?;
     job.compile()?;
     let resets = job.prepare(&system)?;
-    for (domain, mut blob) in blobs(manifest, secrets, net, &system, &resets, random()?) {
+    let built = Built {
+        resets: &resets,
+        host: &job.facts(&system)?,
+        seed: random()?,
+    };
+    for (domain, mut blob) in blobs(manifest, secrets, net, &system, &built) {
         let region = system.bytes_of(&format!("{domain}-boot")) as usize;
         if blob.len() > region {
             return Err(QemuError::Blob(domain, blob.len(), region));
@@ -153,6 +160,39 @@ impl Job {
         Ok(resets)
     }
 
+    /// What `/proc/boot` says: whose kernel this is, what the image was made of, and what each domain has. The image's
+    /// identity covers its programs and its system file; boot blobs, which hold secrets and a random number, are not in it.
+    fn facts(&self, system: &System) -> Result<Vec<String>, QemuError> {
+        let config = self.config.name();
+        let kernel = self.sdk.kernel(config);
+        let kernel = Sha256::digest(fs::read(&kernel).map_err(at(&kernel))?);
+        let mut image = Sha256::new_with_prefix(system.to_xml());
+        let mut domains = Vec::new();
+        for domain in &system.domains {
+            let path = self.out.join(&domain.program);
+            let program = fs::read(&path).map_err(at(&path))?;
+            image.update(&program);
+            let mapped = domain.maps.iter().filter(|map| !map.device);
+            let regions: u64 = mapped.map(|map| system.bytes_of(&map.region)).sum();
+            let memory = regions + domain.stack + elf::loaded_bytes(&program).unwrap_or_default();
+            domains.push(format!(
+                "domain.{}=priority:{} memory_bytes:{memory}",
+                domain.name, domain.priority
+            ));
+        }
+        let mut facts = vec![
+            "host=sel4".to_owned(),
+            format!("kernel.sha256={}", hex(&kernel)),
+            format!(
+                "sdk=microkit-{} board={BOARD} config={config}",
+                self.sdk.version().map_err(at(Path::new("the SDK's VERSION")))?
+            ),
+            format!("image.sha256={}", hex(&image.finalize())),
+        ];
+        facts.append(&mut domains);
+        Ok(facts)
+    }
+
     /// Runs Microkit's tool.
     fn pack(&self, system: &System) -> Result<Image, QemuError> {
         let (description, path) = (self.out.join("hive.system"), self.out.join("hive.img"));
@@ -201,6 +241,10 @@ fn private(path: &Path, contents: &[u8]) -> Result<(), QemuError> {
         .open(path);
     file.and_then(|mut file| file.write_all(contents))
         .map_err(at(path))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn random() -> Result<u64, QemuError> {

@@ -106,13 +106,18 @@ impl Sdk {
         Ok(text.trim().to_owned())
     }
 
+    /// The kernel in that configuration.
+    pub fn kernel(&self, config: &str) -> PathBuf {
+        self.board(config).join("elf/sel4.elf")
+    }
+
     /// The kernel's headers in that configuration.
     pub fn headers(&self, config: &str) -> PathBuf {
-        self.path
-            .join("board")
-            .join(crate::microkit::BOARD)
-            .join(config)
-            .join("include")
+        self.board(config).join("include")
+    }
+
+    fn board(&self, config: &str) -> PathBuf {
+        self.path.join("board").join(crate::microkit::BOARD).join(config)
     }
 }
 

@@ -38,6 +38,7 @@ fn config(told: &NineDoor, boot_id: &str, fault_injection: bool) -> ninedoor::Co
             schema: told.schema.clone(),
             profile: told.profile.clone(),
             sha256: told.sha256.clone(),
+            host: told.host.clone(),
         },
         mounts: told
             .mounts
