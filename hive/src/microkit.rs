@@ -204,9 +204,10 @@ impl System {
     }
 
     fn supervisor(&mut self, manifest: &Manifest) {
-        // It remembers the times of so many restarts of each child.
-        let times = manifest.domain.len() as u64 * u64::from(manifest.supervision.intensity) * 8;
-        let heap = 0x1_0000 + times;
+        // It remembers the times of so many restarts of each child, in a block each; the allocator takes its region in
+        // pieces of 64 KiB.
+        let times = (u64::from(manifest.supervision.intensity) * 8).next_multiple_of(0x1_0000) + 0x1_0000;
+        let heap = 0x1_0000 + manifest.domain.len() as u64 * times;
         let mut domain = self.begin("supervisor", SUPERVISOR_PRIORITY, SMALL_STACK, heap);
         domain.map("status", self, true);
         for link in &manifest.link {
