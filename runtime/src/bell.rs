@@ -2,7 +2,8 @@
 //!
 //! Answers for never missing a change: a task looks first, then leaves its waker, and looks again after each ring.
 //!
-//! Never says what has changed, never allocates.
+//! Never says what has changed, never allocates. The waker of a task that is gone stays until the next ring, and with it
+//! whatever the waker keeps.
 
 use core::cell::RefCell;
 use core::future::poll_fn;

@@ -57,6 +57,11 @@ impl<T> Host<T> {
         self.bell.until(|| look(&mut self.slots.borrow_mut())).await
     }
 
+    /// Lets go of the wakers of tasks that are gone: each keeps the memory of the connection that it belonged to.
+    pub(crate) fn forget_waiters(&self) {
+        self.bell.ring();
+    }
+
     /// Waits until there is a session with NineDoor.
     pub(crate) async fn door(&self) -> Client<Connection> {
         self.bell.until(|| self.door.borrow().clone()).await

@@ -186,11 +186,12 @@ async fn serve<T: Trade>(host: Rc<Host<T>>, link: Link) {
         tags: 16,
         handlers: 8,
     };
-    let server = Server::new(Tree::new(host), config);
+    let server = Server::new(Tree::new(host.clone()), config);
     loop {
         let connection = link.connect().await;
         server.serve(&connection).await;
         // A client that broke the protocol has to begin again.
         ninep::Transport::close(&connection);
+        host.forget_waiters();
     }
 }
