@@ -193,6 +193,7 @@ pub fn wait_until_ready(console: SocketAddr, token: &str) -> Result<(), RunError
 
 fn net(manifest: &Manifest, routes: Vec<(TcpListener, u16)>) -> Net {
     let connections = console_connections(manifest);
+    let handshakes = handshakes(manifest);
     let tasks = forward::tasks(connections, routes.len());
     let routes = Arc::new(routes);
     let build = Build::Io(Arc::new(move |ctx, io| {
@@ -201,6 +202,7 @@ fn net(manifest: &Manifest, routes: Vec<(TcpListener, u16)>) -> Net {
         let config = ForwardConfig {
             link: "net".to_owned(),
             connections,
+            handshakes,
             stack,
         };
         let route = |(listener, port): &(TcpListener, u16)| {
@@ -216,6 +218,13 @@ fn net(manifest: &Manifest, routes: Vec<(TcpListener, u16)>) -> Net {
         }
     }));
     Net { build, tasks }
+}
+
+/// Connections that the hive is asked for at once: a few, and no more than the smaller backlog holds.
+fn handshakes(manifest: &Manifest) -> u16 {
+    const A_FEW: usize = 4;
+    const { assert!(A_FEW <= console_tcp::Ninep::STRANGERS) };
+    manifest.console.unauthenticated.clamp(1, A_FEW) as u16
 }
 
 /// 64 random bits as 16 hexadecimal digits.

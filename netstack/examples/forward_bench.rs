@@ -92,6 +92,7 @@ fn start() -> (Handle, SocketAddr) {
         let config = ForwardConfig {
             link: LINK.to_owned(),
             connections: CONNECTIONS,
+            handshakes: 4,
             stack,
         };
         forward::spawn(context, io, vec![route], config).expect("the forward starts");

@@ -105,7 +105,7 @@ impl Shared {
 async fn drive<D: FrameDevice>(shared: Rc<Shared>, mut device: D) {
     loop {
         let frames = shared.engine.borrow_mut().ingress(&mut device, shared.now());
-        let more = shared.engine.borrow().is_full_turn(frames);
+        let more = shared.engine.borrow().has_more(frames);
         if frames > 0 {
             // Those whom the frames have woken go first: their answers then leave with the acknowledgements.
             shared.context.yield_now().await;

@@ -74,6 +74,7 @@ fn requests_connections_and_their_ends_allocate_nothing() {
         let config = ForwardConfig {
             link: LINK.to_owned(),
             connections: 24,
+            handshakes: 4,
             stack: config(context, HOST, 48),
         };
         forward::spawn(context, io, vec![route], config).expect("the forward starts");

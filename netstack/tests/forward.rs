@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 
 use common::{GUEST, HOST, LINK, config, echo, guest_stack, pattern, serve};
 use netstack::forward::{self, ForwardConfig, ForwardStats, Route};
-use netstack::{Stack, TcpError};
+use netstack::{Stack, StackStats, TcpError};
 use runtime::Context;
 use runtime::hosted::{Handle, Hosted, HostedConfig};
 use runtime::topology::{DomainSpec, LinkSpec, Topology};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Connections that the forward asks for at once.
+const HANDSHAKES: u16 = 4;
 
 /// A hive of a guest and a forward.
 struct Hive {
@@ -26,10 +28,22 @@ struct Hive {
 
 /// A hive that forwards one listener of the host to each of `ports`, at most `connections` clients at once.
 fn hive(ports: &[u16], connections: u16, guest: impl Fn(&Context, &Stack) + Send + Sync + 'static) -> Hive {
-    let listeners: Vec<TcpListener> = ports
-        .iter()
+    hive_on(listeners(ports.len()), ports, connections, guest)
+}
+
+fn listeners(count: usize) -> Vec<TcpListener> {
+    (0..count)
         .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port of the host"))
-        .collect();
+        .collect()
+}
+
+/// Like [`hive`], on listeners that are there already.
+fn hive_on(
+    listeners: Vec<TcpListener>,
+    ports: &[u16],
+    connections: u16,
+    guest: impl Fn(&Context, &Stack) + Send + Sync + 'static,
+) -> Hive {
     let addresses = listeners
         .iter()
         .map(|listener| listener.local_addr().expect("bound"))
@@ -50,6 +64,7 @@ fn hive(ports: &[u16], connections: u16, guest: impl Fn(&Context, &Stack) + Send
         let config = ForwardConfig {
             link: LINK.to_owned(),
             connections,
+            handshakes: HANDSHAKES,
             stack: config(context, HOST, connections * 2),
         };
         let forward = forward::spawn(context, io, routes.collect(), config).expect("the forward starts");
@@ -154,6 +169,45 @@ fn sixty_four_connections_at_once() {
     });
     hive.wait_for("all closes", |stats| stats.closed == 64 && stats.open == 0);
     hive.wait_for("the count", |stats| stats.accepted == 64);
+    hive.stop();
+}
+
+#[test]
+fn a_burst_of_clients_pushes_nobody_out() {
+    const CLIENTS: u16 = 60;
+    let guest: Arc<Mutex<Option<StackStats>>> = Arc::default();
+    let board = guest.clone();
+    let listeners = listeners(1);
+    let address = listeners[0].local_addr().expect("bound");
+    // They are all there when the forward starts, so that it takes them in one turn.
+    let mut clients: Vec<TcpStream> = (0..CLIENTS)
+        .map(|_| TcpStream::connect(address).expect("the kernel takes them"))
+        .collect();
+    let hive = hive_on(listeners, &[7], CLIENTS, move |context, stack| {
+        // Room for as many as are asked for at once, and one task that takes one connection a turn.
+        let listener = netstack::TcpListener::bind(stack, 7, HANDSHAKES).expect("the port is free");
+        let (clock, stack, board) = (context.clone(), stack.clone(), board.clone());
+        let accept = async move {
+            let mut served = Vec::new();
+            for _ in 0..CLIENTS {
+                let stream = listener.accept().await;
+                stream.write_all(b"welcome").await.expect("the client is there");
+                served.push(stream);
+                clock.yield_now().await;
+            }
+            *board.lock().unwrap() = Some(stack.stats());
+            core::future::pending::<()>().await;
+        };
+        context.spawn(accept).expect("room for the listener");
+    });
+    for client in &mut clients {
+        client.set_read_timeout(Some(PATIENCE)).expect("a socket option");
+        let mut word = [0; 7];
+        client.read_exact(&mut word).expect("nobody is turned away");
+        assert_eq!(&word, b"welcome");
+    }
+    let stats = guest.lock().unwrap().expect("all are served");
+    assert_eq!((stats.evicted, stats.refused), (0, 0), "{stats:?}");
     hive.stop();
 }
 

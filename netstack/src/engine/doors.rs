@@ -110,6 +110,26 @@ impl Table {
         self.door_mut(id).waiters.add(waker);
     }
 
+    /// Whether a connection request had better wait a turn: the backlog is full, and with connections that whoever
+    /// accepts has had no chance to take yet.
+    pub(crate) fn should_wait(&self, from: SocketAddrV4, to: SocketAddrV4) -> bool {
+        let door = self.door_ids().find(|id| self.door(*id).port == to.port());
+        let Some(id) = door.filter(|_| self.find(from, to).is_none()) else {
+            return false;
+        };
+        self.pending(id) >= usize::from(self.door(id).backlog)
+            && self.ids().any(|slot| self.is_ready(slot, id))
+    }
+
+    /// Whether a connection of this door can be accepted, or can as soon as the table has settled.
+    fn is_ready(&self, slot: SlotId, id: DoorId) -> bool {
+        match self.slot(slot).phase {
+            Phase::Ready { door } => door == id,
+            Phase::HalfOpen { door } => door == id && self.socket(slot).state() != tcp::State::SynReceived,
+            _ => false,
+        }
+    }
+
     /// Prepares for a connection request that smoltcp is about to see; which door it may reach.
     pub(crate) fn before_open(&mut self, from: SocketAddrV4, to: SocketAddrV4) -> Option<DoorId> {
         let mut known = self.find(from, to);

@@ -41,6 +41,8 @@ pub(crate) struct Engine {
     frames_per_turn: u16,
     next_port: u16,
     received: u64,
+    /// Length of a frame in the buffer that waits for a listener to be attended to.
+    deferred: Option<usize>,
     link: LinkWatch,
 }
 
@@ -93,6 +95,7 @@ impl Engine {
             frames_per_turn: config.limits.frames_per_turn,
             next_port: EPHEMERAL.start() + (config.seed >> 48) as u16 % ports,
             received: 0,
+            deferred: None,
             // Whoever connects before the link is up for the first time has lost nothing.
             link: LinkWatch {
                 incarnation: None,
@@ -104,12 +107,23 @@ impl Engine {
     }
 
     /// Takes frames from the device, at most `frames_per_turn`. How many there were.
+    ///
+    /// A request that finds its listener's backlog full of connections that only wait to be accepted ends the turn: it
+    /// is looked at again in the next one, when whoever accepts has had the chance, and then takes what it finds.
     pub(crate) fn ingress<D: FrameDevice>(&mut self, device: &mut D, now: Instant) -> u16 {
         let mut frames = 0;
         while frames < self.frames_per_turn {
-            let Some(len) = self.buffers.fill(device) else {
+            let again = self.deferred.take();
+            let Some(len) = again.or_else(|| self.buffers.fill(device)) else {
                 break;
             };
+            if again.is_none()
+                && let Some(Segment::Open { from, to }) = Segment::peek(self.buffers.frame(len))
+                && self.table.should_wait(from, to)
+            {
+                self.deferred = Some(len);
+                break;
+            }
             frames += 1;
             self.process(device, len, now);
         }
@@ -117,9 +131,9 @@ impl Engine {
         frames
     }
 
-    /// Whether [`Engine::ingress`] may have left frames in the device.
-    pub(crate) fn is_full_turn(&self, frames: u16) -> bool {
-        frames == self.frames_per_turn
+    /// Whether [`Engine::ingress`], which took so many frames, may have left some.
+    pub(crate) fn has_more(&self, frames: u16) -> bool {
+        self.deferred.is_some() || frames == self.frames_per_turn
     }
 
     fn process<D: FrameDevice>(&mut self, device: &mut D, len: usize, now: Instant) {

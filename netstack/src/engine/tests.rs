@@ -84,8 +84,12 @@ impl Host {
     }
 
     fn turn(&mut self, now: Instant) {
-        self.engine.ingress(&mut self.end, now);
-        self.wait = self.engine.egress(&mut self.end, now).deadline;
+        let mut more = true;
+        while more {
+            let frames = self.engine.ingress(&mut self.end, now);
+            more = self.engine.has_more(frames);
+            self.wait = self.engine.egress(&mut self.end, now).deadline;
+        }
     }
 }
 

@@ -38,6 +38,10 @@ pub struct ForwardConfig {
     /// Connections carried at once, at least 1. A listener that waits keeps one of them ready; when all are
     /// taken, further clients wait in the listener's backlog in the kernel.
     pub connections: u16,
+    /// Connections asked of the guest at once, at least 1. Further clients wait in the kernel, in the order in which
+    /// they came. No more than the backlog of each of the guest's listeners: a burst of clients then pushes none of
+    /// them out of it.
+    pub handshakes: u16,
     /// The stack on this side. It needs at least as many connections as are carried; those beyond are for
     /// connections in TIME-WAIT, which give way when they must.
     pub stack: StackConfig,
@@ -97,7 +101,8 @@ pub fn spawn(
     routes: Vec<Route>,
     config: ForwardConfig,
 ) -> Result<Forward, ForwardError> {
-    if config.connections == 0 || config.stack.limits.connections < config.connections {
+    let too_few = config.connections == 0 || config.handshakes == 0;
+    if too_few || config.stack.limits.connections < config.connections {
         return Err(ForwardError::Connections);
     }
     let link = context
@@ -109,7 +114,7 @@ pub fn spawn(
         stack,
         stats: Rc::default(),
     };
-    let desk = Rc::new(Desk::new(config.connections));
+    let desk = Rc::new(Desk::new(config.connections, config.handshakes));
 
     let stack = forward.stack.clone();
     context
@@ -120,7 +125,7 @@ pub fn spawn(
         let serve = async move {
             loop {
                 let visitor = desk.next_visitor(place).await;
-                forward.serve(visitor).await;
+                forward.serve(visitor, &desk).await;
             }
         };
         context.spawn(serve).map_err(ForwardError::Spawn)?;
@@ -170,15 +175,17 @@ async fn accept(
             }
         };
         count(&stats, |stats| stats.accepted += 1);
+        desk.may_enter().await;
         desk.seat(place, Visitor { host, guest });
     }
 }
 
 impl Forward {
-    async fn serve(&self, visitor: Visitor) {
+    async fn serve(&self, visitor: Visitor, desk: &Desk) {
         let Visitor { host, guest } = visitor;
         count(&self.stats, |stats| stats.open += 1);
         let connected = self.stack.connect(*guest.ip(), guest.port()).await;
+        desk.arrived();
         let (host, end) = match connected {
             Ok(guest) => carry(&self.context, host, guest).await,
             Err(_) => (host, carry::End::Refused),
@@ -210,7 +217,7 @@ fn count(stats: &Cell<ForwardStats>, change: impl FnOnce(&mut ForwardStats)) {
 pub enum ForwardError {
     /// The domain has no link of that name.
     NoLink(String),
-    /// No connections, or more than the stack has.
+    /// No connections, or more than the stack has; or none at once.
     Connections,
     /// The stack's configuration is wrong.
     Stack(ConfigError),
@@ -224,7 +231,9 @@ impl fmt::Display for ForwardError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoLink(name) => write!(f, "the domain has no link `{name}`; add it to the topology"),
-            Self::Connections => f.write_str("a forward needs a connection, and its stack as many as it has"),
+            Self::Connections => f.write_str(
+                "a forward needs a connection and a handshake at once, and its stack as many connections as it has",
+            ),
             Self::Stack(error) => error.fmt(f),
             Self::Spawn(error) => error.fmt(f),
             Self::Io(error) => write!(f, "the listener cannot be watched: {error}"),

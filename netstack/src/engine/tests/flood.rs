@@ -96,6 +96,28 @@ fn one_more_than_the_backlog_is_refused_visibly() {
 }
 
 #[test]
+fn a_request_waits_a_turn_for_an_accept_that_is_late() {
+    let mut world = roomy(64);
+    let door = world.listen(2);
+    let clients: Vec<_> = (0..2).map(|_| world.dial()).collect();
+    world.run_for(SECOND);
+    let late = world.dial();
+    world.client.turn(world.now());
+    world.clock.set(world.now() + Duration::from_millis(1));
+    // The turn that the request arrives in ends with it, and whoever accepts has its chance.
+    let now = world.now();
+    let frames = world.server.engine.ingress(&mut world.server.end, now);
+    assert!(world.server.engine.has_more(frames), "{frames} frames");
+    assert_eq!(world.server.engine.stats().refused, 0);
+    assert!(world.server.table().accept(door, now).is_some());
+    world.run_for(SECOND);
+    for client in clients.into_iter().chain([late]) {
+        assert_eq!(world.client.socket(client).state(), tcp::State::Established);
+    }
+    assert_eq!(world.server.engine.stats().refused, 0);
+}
+
+#[test]
 fn without_sockets_a_request_is_refused_and_later_ones_are_not() {
     let mut world = roomy(2);
     let door = world.listen(8);
