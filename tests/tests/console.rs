@@ -1,5 +1,7 @@
 //! The console as a client sees it: transcripts, refusals, hostile input.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tests::{Console, Hive};
@@ -53,7 +55,7 @@ fn several_frames_in_one_segment_and_one_frame_in_many() {
     }
     for byte in [8_u8, 0, 0, 0, b'P', b'I', b'N', b'G'] {
         console.send_raw(&[byte]).unwrap();
-        std::thread::sleep(Duration::from_millis(2));
+        thread::sleep(Duration::from_millis(2));
     }
     assert_eq!(console.receive(), "OK PING reply=pong");
 }
@@ -405,6 +407,39 @@ fn a_flood_of_silent_connections_keeps_nobody_out() {
 }
 
 #[test]
+fn a_client_that_never_pauses_does_not_keep_others_waiting() {
+    let hive = Hive::any();
+    let mut patient = hive.queen();
+    let (answered, over) = (AtomicU64::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        // NineDoor answers this one by itself.
+        scope.spawn(|| {
+            let mut restless = hive.queen();
+            while !over.load(Ordering::Relaxed) {
+                restless.cat("/proc/boot");
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        while answered.load(Ordering::Relaxed) == 0 {
+            thread::yield_now();
+        }
+        let meanwhile: Vec<u64> = (0..20)
+            .map(|_| {
+                let before = answered.load(Ordering::Relaxed);
+                // This is the queen's, one domain further.
+                patient.cat("/proc/lifecycle/state");
+                answered.load(Ordering::Relaxed) - before
+            })
+            .collect();
+        over.store(true, Ordering::Relaxed);
+        assert!(
+            meanwhile.iter().sum::<u64>() < 20 * 20,
+            "answers to the one for each answer to the other: {meanwhile:?}"
+        );
+    });
+}
+
+#[test]
 fn sessions_that_vanish_leave_nothing_behind() {
     let hive = Hive::any();
     let mut watcher = hive.queen();
@@ -423,6 +458,6 @@ fn sessions_that_vanish_leave_nothing_behind() {
             "before: {before}; after: {}",
             active(&mut watcher)
         );
-        std::thread::sleep(Duration::from_millis(50));
+        thread::sleep(Duration::from_millis(50));
     }
 }

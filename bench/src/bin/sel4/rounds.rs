@@ -14,12 +14,15 @@ const MEASURED: &str = "ping: measured ";
 
 /// A system of two domains, with the priorities and the link of NineDoor and the queen.
 pub fn manifest(hive: &Manifest) -> Manifest {
-    let domain = |name: &str, priority| Domain {
-        name: name.to_owned(),
-        thread: "request".to_owned(),
-        priority,
-        journal_bytes: 0,
-        regions: Default::default(),
+    let domain = |name: &str, like: &str| {
+        let like = hive.domain.iter().find(|domain| domain.name == like);
+        let like = like.expect("the manifest's check asks for both");
+        Domain {
+            name: name.to_owned(),
+            journal_bytes: 0,
+            regions: Default::default(),
+            ..like.clone()
+        }
     };
     let link = Link {
         name: "files".to_owned(),
@@ -28,7 +31,7 @@ pub fn manifest(hive: &Manifest) -> Manifest {
         frame_bytes: 8192,
     };
     Manifest {
-        domain: vec![domain("ping", 140), domain("pong", 130)],
+        domain: vec![domain("ping", "ninedoor"), domain("pong", "queen")],
         link: vec![link],
         mount: Vec::new(),
         ..hive.clone()
