@@ -1,14 +1,17 @@
 //! The TCP connections that a wire carries for somebody else, and their end when he dies.
 //!
 //! Answers for: telling every peer of a stack that is gone at once, by a reset that its connection takes, and for
-//! refusing what comes while there is no stack. Whoever moves a stack's frames outlives it, so this is his.
+//! refusing what comes while there is no stack, or went to one that died before it answered. Whoever moves a stack's
+//! frames outlives it, so this is his.
 //! Never: believes more than it must. Frames are read, never changed; a frame that is no TCP over IPv4 is passed over;
-//! a peer alone cannot make an entry. The table is made once and allocates nothing afterwards.
+//! a peer alone can make and push out requests, and no connection. The tables are made once and allocate nothing
+//! afterwards.
 
 use alloc::boxed::Box;
 use alloc::vec;
 use core::net::Ipv4Addr;
 
+use heapless::Deque;
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
     EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, IpProtocol, Ipv4Packet, Ipv4Repr,
@@ -17,6 +20,10 @@ use smoltcp::wire::{
 
 /// Bytes of a reset: an Ethernet, an IPv4 and a TCP header without options.
 pub const RESET_BYTES: usize = 14 + 20 + 20;
+
+/// Requests that are known while the stack has not answered them; one more pushes out the oldest. More than a stack's
+/// backlog, and it answers within a turn.
+pub const REQUESTS: usize = 32;
 
 /// Hops that a reset may take.
 const HOP_LIMIT: u8 = 64;
@@ -28,8 +35,18 @@ const HOP_LIMIT: u8 = 64;
 /// A stack that has at most so many connections therefore has all its living ones here.
 pub struct Carried {
     flows: Box<[Flow]>,
+    /// Requests that the stack has not answered, oldest first.
+    requests: Deque<Request, REQUESTS>,
     /// Counts frames of the stack, so that the age of flows can be compared.
     clock: u64,
+}
+
+/// A peer that asked the stack for a connection.
+#[derive(Copy, Clone, Debug)]
+struct Request {
+    ends: Ends,
+    /// The number after its SYN.
+    next: TcpSeqNumber,
 }
 
 /// One place of the table.
@@ -89,16 +106,15 @@ impl Carried {
         };
         Self {
             flows: vec![free; usize::from(connections.max(1))].into_boxed_slice(),
+            requests: Deque::new(),
             clock: 0,
         }
     }
 
-    /// How many connections are open, or opening.
+    /// How many connections are open, opening, or asked for.
     pub fn open(&self) -> usize {
-        self.flows
-            .iter()
-            .filter(|flow| flow.stage >= Stage::Opening)
-            .count()
+        let flows = self.flows.iter();
+        flows.filter(|flow| flow.stage >= Stage::Opening).count() + self.requests.len()
     }
 
     /// A frame of the stack's is on its way out.
@@ -107,6 +123,7 @@ impl Carried {
             return;
         };
         self.clock += 1;
+        self.requests.retain(|request| !request.ends.is_same(ends));
         let known = self.find(ends);
         if segment.rst() {
             if let Some(flow) = known.and_then(|index| self.flows.get_mut(index)) {
@@ -156,7 +173,13 @@ impl Carried {
         let Some((ends, segment)) = look(frame) else {
             return;
         };
-        let Some(index) = self.find(ends.turned()) else {
+        let ends = ends.turned();
+        match (segment.rst(), segment.syn(), segment.ack()) {
+            (true, ..) => self.requests.retain(|request| !request.ends.is_same(ends)),
+            (false, true, false) => self.asked(ends, segment.seq_number() + segment.segment_len()),
+            _ => {}
+        }
+        let Some(index) = self.find(ends) else {
             return;
         };
         let Some(flow) = self.flows.get_mut(index) else {
@@ -170,24 +193,31 @@ impl Carried {
         };
     }
 
-    /// The stack is gone: writes a reset for one of its connections' peers into `frame` and forgets the connection.
-    /// Call it until it gives `None`. The frame's length is [`RESET_BYTES`]; into less nothing is written.
+    fn asked(&mut self, ends: Ends, next: TcpSeqNumber) {
+        self.requests.retain(|request| !request.ends.is_same(ends));
+        if self.requests.is_full() {
+            self.requests.pop_front();
+        }
+        // There is room: the oldest has just made it.
+        let _ = self.requests.push_back(Request { ends, next });
+    }
+
+    /// The stack is gone: writes a reset for one of its connections' peers, or a refusal of one that asked for a
+    /// connection, into `frame` and forgets it. Call it until it gives `None`. The frame's length is [`RESET_BYTES`];
+    /// into less nothing is written.
     pub fn reset(&mut self, frame: &mut [u8]) -> Option<usize> {
         frame.get(..RESET_BYTES)?;
-        let flow = self.flows.iter_mut().find(|flow| flow.stage != Stage::Free)?;
-        flow.stage = Stage::Free;
-        let (next, acknowledged) = (flow.next, Some(flow.acknowledged));
-        emit(flow.ends, next, acknowledged, frame)
+        if let Some(flow) = self.flows.iter_mut().find(|flow| flow.stage != Stage::Free) {
+            flow.stage = Stage::Free;
+            let (next, acknowledged) = (flow.next, Some(flow.acknowledged));
+            return emit(flow.ends, next, acknowledged, frame);
+        }
+        let Request { ends, next } = self.requests.pop_front()?;
+        emit(ends, TcpSeqNumber(0), Some(next), frame)
     }
 
     fn find(&self, ends: Ends) -> Option<usize> {
-        let same = |flow: &Flow| {
-            flow.stage != Stage::Free
-                && flow.ends.peer.port == ends.peer.port
-                && flow.ends.own.port == ends.own.port
-                && flow.ends.peer.ip == ends.peer.ip
-                && flow.ends.own.ip == ends.own.ip
-        };
+        let same = |flow: &Flow| flow.stage != Stage::Free && flow.ends.is_same(ends);
         self.flows.iter().position(same)
     }
 
@@ -306,6 +336,12 @@ impl Ends {
         own: End::NONE,
         peer: End::NONE,
     };
+
+    /// Whether it is the same connection. Whose card carries it may change.
+    fn is_same(self, other: Self) -> bool {
+        (self.peer.port, self.own.port, self.peer.ip, self.own.ip)
+            == (other.peer.port, other.own.port, other.peer.ip, other.own.ip)
+    }
 
     fn turned(self) -> Self {
         Self {

@@ -124,7 +124,8 @@ impl<C: Card> Driver<C> {
 
     /// Carries frames until the connection is over.
     async fn carry(&mut self, connection: &Connection) -> Result<(), LinkError> {
-        loop {
+        // A card that is full says nothing of the link, so that is asked too.
+        while !connection.is_closed() {
             self.card.acknowledge();
             while let Some(frame) = self.held.take().or_else(|| self.card.receive()) {
                 self.held = self.pass(frame, connection)?;
@@ -140,6 +141,7 @@ impl<C: Card> Driver<C> {
             let may_send = card.can_send();
             self.news(connection, may_send).await;
         }
+        Ok(())
     }
 
     /// Passes a frame on, or gives it back if the link is full.

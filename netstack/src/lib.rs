@@ -28,7 +28,7 @@ mod stream;
 #[cfg(feature = "tap")]
 pub mod tap;
 
-pub use carried::{Carried, RESET_BYTES, refusal};
+pub use carried::{Carried, REQUESTS, RESET_BYTES, refusal};
 pub use config::{FRAME_BYTES, Limits, StackConfig, Timers};
 pub use device::{Blocked, FrameDevice, Incarnation};
 pub use driver::{Card, PATIENCE, drive};

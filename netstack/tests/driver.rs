@@ -208,6 +208,27 @@ fn a_guest_that_dies_leaves_no_client_waiting() {
 }
 
 #[test]
+fn a_request_that_dies_with_the_guest_is_refused_at_once() {
+    for seed in 0..40 {
+        let (mut sim, board) = sim(seed, 1_000);
+        let clients = usize::from(CLIENTS);
+        let served = sim.run_until(|| count(&board, "served") == clients, 4 * SECOND);
+        assert_eq!(served, Outcome::Reached, "seed {seed}");
+        // All ask for a connection at once, and the guest dies again earlier or later after it is back.
+        assert!(sim.inject_panic("guest", 0));
+        sim.run_for(SECOND / 50);
+        for _ in 0..seed {
+            sim.step();
+        }
+        assert!(sim.inject_panic("guest", 0));
+        // Sooner than any of them asks again.
+        let told = || count(&board, "served") + count(&board, "refused") >= 2 * clients;
+        let told = sim.run_until(told, SECOND / 2);
+        assert_eq!(told, Outcome::Reached, "seed {seed}: {:?}", board.lock().unwrap());
+    }
+}
+
+#[test]
 fn a_guest_that_stays_dead_is_refused_for() {
     for seed in 0..20 {
         let (mut sim, board) = sim(seed, 0);

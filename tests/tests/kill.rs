@@ -214,6 +214,55 @@ impl Load<'_> {
         operator.tally
     }
 
+    /// Streams records as a device does. One that was acknowledged is in its segment.
+    fn device(&self, name: &str) -> Tally {
+        let mut operator = self.operator();
+        let root = format!("/queen/telemetry/{name}");
+        let mut next = 0_u64;
+        while self.goes_on() {
+            // One that was cut off may be there all the same; the next one takes its place.
+            operator.settle(&format!(
+                r#"ECHO {root}/ctl {{"new":"segment","mime":"text/plain"}}"#
+            ));
+            let latest = operator.settle(&format!("CAT {root}/latest"));
+            let segment = format!("{root}/seg/{}", latest.first().expect("a segment was begun"));
+            let mut acknowledged = BTreeSet::new();
+            for _ in 0..20 {
+                next += 1;
+                match operator.ask(&format!("ECHO {segment} record {next}")) {
+                    Answer::Done(..) => {
+                        acknowledged.insert(next);
+                    }
+                    Answer::Refused(ack) => assert!(ack.contains("reason=busy"), "{ack}"),
+                    Answer::Lost => {}
+                }
+            }
+            let there: Vec<u64> = operator
+                .settle(&format!("CAT {segment}"))
+                .iter()
+                .map(|line| {
+                    line.strip_prefix("record ")
+                        .expect("a record")
+                        .parse()
+                        .expect("a number")
+                })
+                .collect();
+            assert!(
+                there.is_sorted_by(|one, next| one < next),
+                "doubled or out of order: {there:?}"
+            );
+            let missing: Vec<_> = acknowledged
+                .iter()
+                .filter(|record| !there.contains(record))
+                .collect();
+            assert!(
+                missing.is_empty(),
+                "acknowledged and gone: {missing:?} of {there:?}"
+            );
+        }
+        operator.tally
+    }
+
     /// Reads what several domains own.
     fn reader(&self) -> Tally {
         let mut operator = self.operator();
@@ -281,6 +330,7 @@ fn campaign(hive: &Hive, fault: &str, kills: u64) -> bool {
             scope.spawn(move || load.scribe(&format!("{fault}-{}", std::process::id()))),
             scope.spawn(move || load.keeper(kept, others)),
             scope.spawn(move || load.listener(ticking)),
+            scope.spawn(move || load.device(&format!("{fault}-device"))),
             scope.spawn(move || load.reader()),
         ];
         for victim in VICTIMS
@@ -292,6 +342,10 @@ fn campaign(hive: &Hive, fault: &str, kills: u64) -> bool {
                 // The answer may be lost with the domain that carried it; then it may not have been asked at all.
                 let asked = assassin.ask(&format!("ECHO /proc/actors/{victim}/fault {fault}"));
                 await_restart(&mut assassin, victim, &before, &asked);
+                eprintln!(
+                    "{fault} {victim} {kill}: {asked:?} at {asked_at:?}, back {:?}",
+                    begun.elapsed()
+                );
                 assert!(
                     sessions.iter().all(|session| !session.is_finished()),
                     "a session of the load gave up; see above"
@@ -325,7 +379,10 @@ fn campaign(hive: &Hive, fault: &str, kills: u64) -> bool {
             }
         }
         drop(stop);
-        for (session, name) in sessions.into_iter().zip(["log", "workers", "telemetry", "reads"]) {
+        for (session, name) in sessions
+            .into_iter()
+            .zip(["log", "workers", "ticks", "telemetry", "reads"])
+        {
             let tally = session.join().expect("the session found nothing wrong");
             println!("{fault}: {name}: {tally:?}");
             assert!(tally.done > 0, "{name}: nothing was answered");

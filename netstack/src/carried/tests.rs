@@ -136,13 +136,27 @@ fn what_is_over_needs_no_reset_of_its_own() {
 }
 
 #[test]
-fn a_peer_alone_makes_no_entry_and_a_flood_pushes_out_no_living_connection() {
+fn a_request_that_was_not_answered_is_refused() {
+    let mut carried = Carried::new(4);
+    let request = |port| frame(out(port).turned(), TcpControl::Syn, 99, None, b"");
+    for port in [1, 2, 3, 4, 1] {
+        carried.inbound(&request(port));
+    }
+    carried.outbound(&frame(out(2), TcpControl::Syn, 10, Some(100), b""));
+    carried.outbound(&frame(out(3), TcpControl::Rst, 0, Some(100), b""));
+    carried.inbound(&frame(out(4).turned(), TcpControl::Rst, 100, None, b""));
+    assert_eq!(carried.open(), 2);
+    assert_eq!(resets(&mut carried), [(2, 11, Some(100)), (1, 0, Some(100))]);
+}
+
+#[test]
+fn a_flood_pushes_out_requests_and_no_living_connection() {
     let mut carried = Carried::new(4);
     for port in 1..100 {
         carried.inbound(&frame(out(port).turned(), TcpControl::Syn, 99, None, b""));
         carried.inbound(&frame(out(port).turned(), TcpControl::None, 99, Some(1), b"x"));
     }
-    assert_eq!(carried.open(), 0);
+    assert_eq!(carried.open(), REQUESTS);
     for port in [1, 2, 3] {
         open(&mut carried, port, 10);
     }
@@ -263,10 +277,10 @@ proptest! {
                 true => carried.outbound(frame),
                 false => carried.inbound(frame),
             }
-            prop_assert!(carried.open() <= 3);
+            prop_assert!(carried.open() <= 3 + REQUESTS);
         }
         // `read` checks each one.
-        prop_assert!(resets(&mut carried).len() <= 3);
+        prop_assert!(resets(&mut carried).len() <= 3 + REQUESTS);
         prop_assert_eq!(carried.open(), 0);
     }
 }
