@@ -82,6 +82,16 @@ impl<'h, H: House> Session<'h, H> {
         }
     }
 
+    /// Stands for `role` without a ticket, where that needs none; NineDoor hears of it when it is there, or is asked for
+    /// something. For a session that is not attached.
+    pub fn assume(&mut self, role: Role) {
+        self.standing = Some(Standing {
+            role,
+            ticket: String::new(),
+            pass: None,
+        });
+    }
+
     /// Ready when the session has to be made again at NineDoor and that may work.
     pub fn time_to_reattach(&self) -> impl Future<Output = ()> + use<'_, H> {
         let (door, ctx, place) = (self.house.door(), self.house.ctx(), self.place);
