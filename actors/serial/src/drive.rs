@@ -62,8 +62,8 @@ pub async fn drive(ctx: Context, uart: impl Uart, logs: impl Logs) {
         line: Box::new(heapless::Vec::new()),
         frame: alloc::vec![0; MAX_FRAME_BYTES as usize].into_boxed_slice(),
     };
-    driver.uart.listen(true);
     loop {
+        driver.uart.listen(true);
         let connection = {
             let mut connect = pin!(async {
                 match &link {
