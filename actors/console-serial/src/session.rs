@@ -148,6 +148,8 @@ async fn serve<'h>(
                 }
                 Effect::Line => {
                     terminal.show(&[END]).await?;
+                    // It may take its time.
+                    terminal.flush().await?;
                     let bytes = editor.bytes();
                     let copy = line.get_mut(..bytes.len()).unwrap_or_default();
                     copy.copy_from_slice(bytes);

@@ -11,7 +11,7 @@ use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::ChildStdin;
 use std::sync::mpsc::{self, SyncSender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 /// What the timer logs once, with the boot id after it.
@@ -52,7 +52,7 @@ impl Terminals {
         let (mut typed, mut shown) = (stream.try_clone()?, stream.try_clone()?);
         let (output, chunks) = mpsc::sync_channel::<Vec<u8>>(CHUNKS_BEHIND);
         tracing::info!("somebody is at the serial line");
-        self.put(Some(Terminal { stream, output }));
+        self.put(Terminal { stream, output });
         thread::spawn(move || {
             for chunk in chunks {
                 if shown.write_all(&chunk).is_err() {
@@ -82,22 +82,28 @@ impl Terminals {
 
     /// Shows bytes to whoever is there.
     fn show(&self, bytes: &[u8]) {
-        let present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_behind = present
-            .as_ref()
-            .is_some_and(|terminal| terminal.output.try_send(bytes.to_vec()).is_err());
-        if is_behind {
-            drop(present);
-            self.put(None);
+        let mut present = self.lock();
+        let is_behind = |terminal: &mut Terminal| terminal.output.try_send(bytes.to_vec()).is_err();
+        if let Some(former) = present.take_if(is_behind) {
+            former.leave();
         }
     }
 
-    fn put(&self, terminal: Option<Terminal>) {
-        let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(former) = std::mem::replace(&mut *present, terminal) {
-            // Already closed is as good.
-            let _ = former.stream.shutdown(Shutdown::Both);
+    fn put(&self, terminal: Terminal) {
+        if let Some(former) = self.lock().replace(terminal) {
+            former.leave();
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Terminal>> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Terminal {
+    fn leave(self) {
+        // Already closed is as good.
+        let _ = self.stream.shutdown(Shutdown::Both);
     }
 }
 
