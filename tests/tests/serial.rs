@@ -246,6 +246,35 @@ fn who_sits_at_the_machine_is_the_queen() {
 }
 
 #[test]
+fn without_a_network_card_the_node_says_so_and_the_root_console_works() {
+    if std::env::var("HIVE_NETWORK").as_deref() != Ok("none") {
+        println!("skipped: HIVE_NETWORK=none does not say that the hive has no network card");
+        return;
+    }
+    let Some(mut terminal) = Terminal::open() else {
+        return;
+    };
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let told = terminal.settle("CAT /proc/supervisor");
+        if told.contains(&"degraded=yes".to_owned()) {
+            assert!(
+                told.iter().any(|line| line.starts_with("child=net state=down")),
+                "{told:?}"
+            );
+            break;
+        }
+        assert!(Instant::now() < deadline, "{told:?}");
+    }
+    let state = terminal.settle("CAT /proc/lifecycle/state");
+    assert!(state.contains(&"state=DEGRADED".to_owned()), "{state:?}");
+    assert_eq!(
+        terminal.ask("ECHO /log/queen.log nobody else is here"),
+        ["OK ECHO path=/log/queen.log bytes=19"]
+    );
+}
+
+#[test]
 fn the_two_consoles_are_one_hive() {
     let Some(mut terminal) = Terminal::open() else {
         return;
@@ -315,10 +344,9 @@ fn when_the_tcp_console_dies_the_log_is_whole_and_the_root_console_goes_on() {
     let Some(mut terminal) = Terminal::open() else {
         return;
     };
-    if !terminal.can_inject() {
+    if !terminal.can_inject() || std::env::var_os("HIVE_ADDR").is_none() {
         return;
     }
-    // The line that is open stays what it is, whatever is printed above it.
     let told = terminal.kill("console-tcp");
     assert!(told.contains("reason=panic"), "{told}");
     assert!(terminal.settle("LS /")[0].starts_with("OK LS"));
@@ -342,15 +370,14 @@ fn log_lines_come_above_what_is_typed() {
         return;
     }
     terminal.shown.clear();
-    let command =
-        "ECHO /proc/actors/worker-heart/fault panic\rECHO /log/queen.log abcdefghijklmnopqrstuvwxyz";
+    let command = "ECHO /proc/actors/worker-gpu/fault panic\rECHO /log/queen.log abcdefghijklmnopqrstuvwxyz";
     for key in command.chars() {
         terminal.keys(key.to_string());
     }
     let restarted = |lines: &[String]| {
         lines
             .iter()
-            .any(|line| line.starts_with("worker-heart: started at "))
+            .any(|line| line.starts_with("worker-gpu: started at "))
     };
     terminal.until(restarted);
     terminal.keys("\r");
@@ -361,7 +388,7 @@ fn log_lines_come_above_what_is_typed() {
                 .any(|line| line == "OK ECHO path=/log/queen.log bytes=26")
     });
     assert!(
-        lines.contains(&"supervisor: worker-heart: panic; restarted".to_owned()),
+        lines.contains(&"supervisor: worker-gpu: panic; restarted".to_owned()),
         "{lines:#?}"
     );
     assert!(
