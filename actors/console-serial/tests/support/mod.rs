@@ -1,4 +1,5 @@
 //! A root console between a simulated UART and NineDoor, and a terminal that shows what the UART sent.
+#![allow(dead_code)] // Each test program uses its own part.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -173,7 +174,7 @@ impl Bench {
     }
 }
 
-fn topology(wire: &Wire) -> Topology {
+pub fn topology(wire: &Wire) -> Topology {
     let limits = DomainLimits {
         tasks: 32,
         timers: 64,
