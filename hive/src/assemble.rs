@@ -46,7 +46,8 @@ pub struct Net {
 
 /// Builds the topology of a hive. `boot_id` is what `/proc/boot` shows.
 pub fn assemble(manifest: &Manifest, secrets: &Secrets, boot_id: &str, net: Net) -> Topology {
-    let domains = manifest.domain.iter().map(|domain| {
+    let domains = manifest.domain.iter().filter(|domain| domain.is_on_linux());
+    let domains = domains.map(|domain| {
         let (build, tasks) = match domain.name.as_str() {
             "net" => (net.build.clone(), net.tasks),
             "console-tcp" => console(manifest, secrets),
@@ -58,7 +59,8 @@ pub fn assemble(manifest: &Manifest, secrets: &Secrets, boot_id: &str, net: Net)
         };
         spec(manifest, domain, build, tasks)
     });
-    let links = manifest.link.iter().map(|link| LinkSpec {
+    let links = manifest.link.iter().filter(|link| link.is_on_linux());
+    let links = links.map(|link| LinkSpec {
         name: link.name.clone(),
         a: link.between[0].clone(),
         b: link.between[1].clone(),

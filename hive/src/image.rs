@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use hive_boot::{
     Actor, Boot, Child, ConsoleTcp, DoorLimits, GateRule, Ingest, Limits, Net, NineDoor, Probe, Queen,
-    SerialBoot, SupervisorBoot, TicketLimits, TimerBoot, Workers, encode,
+    Serial, SupervisorBoot, TicketLimits, TimerBoot, Workers, encode,
 };
 use protocol::role::Role;
 
@@ -57,7 +57,6 @@ pub fn blobs(
     let of = |domain: &ProtectionDomain| match domain.name.as_str() {
         "supervisor" => encode(&builder.supervisor(domain, built.resets)),
         "timer" => encode(&builder.timer(domain)),
-        "serial" => encode(&builder.serial(domain)),
         _ => encode(&builder.boot(domain)),
     };
     system
@@ -81,7 +80,7 @@ impl Builder<'_> {
         let at = |region: &str| domain.address(region).unwrap_or_default();
         let name = domain.name.as_str();
         let domains = &self.manifest.domain;
-        let (actor, tasks) = self.actor(name);
+        let (actor, tasks) = self.actor(domain);
         let told = domains.iter().find(|domain| domain.name == name);
         let region = |(kept, _)| {
             let region = kept_region(name, kept);
@@ -143,14 +142,16 @@ impl Builder<'_> {
     }
 
     /// What the actor is told, and how many tasks it has.
-    fn actor(&self, name: &str) -> (Actor, u32) {
-        match name {
+    fn actor(&self, domain: &ProtectionDomain) -> (Actor, u32) {
+        match domain.name.as_str() {
             "console-tcp" => self.console(),
             "ninedoor" => (Actor::NineDoor(self.ninedoor()), 16),
             "queen" => (Actor::Queen(self.queen()), 16),
             "worker-heart" => self.workers(Actor::WorkerHeart),
             "worker-gpu" => self.workers(Actor::WorkerGpu),
             "net" => self.net(),
+            "serial" => (Actor::Serial(self.serial(domain)), 1),
+            "console-serial" => (Actor::ConsoleSerial, count(console_serial::TASKS)),
             // The manifest's check knows no other; a manifest made in code may.
             _ => (Actor::Bench, BENCH_TASKS),
         }
@@ -328,14 +329,14 @@ impl Builder<'_> {
         }
     }
 
-    fn serial(&self, domain: &ProtectionDomain) -> SerialBoot {
+    fn serial(&self, domain: &ProtectionDomain) -> Serial {
         let log = |source: &str| {
             (
                 source.to_owned(),
                 domain.address(&format!("{source}-log")).unwrap_or_default(),
             )
         };
-        SerialBoot {
+        Serial {
             uart: domain.address("uart").unwrap_or_default(),
             logs: log_sources(self.manifest).map(log).collect(),
         }

@@ -21,14 +21,18 @@ pub use telemetry::{Gate, Gates, Telemetry};
 pub const DEFAULT: &str = include_str!("../../hive.toml");
 
 /// The domains this build knows how to make, in the order of the request path.
-pub const KNOWN_DOMAINS: [&str; 6] = [
+pub const KNOWN_DOMAINS: [&str; 8] = [
     "net",
     "console-tcp",
     "ninedoor",
     "queen",
     "worker-heart",
     "worker-gpu",
+    "serial",
+    "console-serial",
 ];
+/// Those of them that only seL4 has: Linux has no serial line. A hive can do without them.
+pub const SEL4_DOMAINS: [&str; 2] = ["serial", "console-serial"];
 
 /// Name of the region that `journal_bytes` asks for.
 const JOURNAL: &str = "journal";
@@ -309,12 +313,21 @@ pub struct Domain {
 }
 
 impl Domain {
+    /// Whether the Linux host has it.
+    pub fn is_on_linux(&self) -> bool {
+        is_on_linux(&self.name)
+    }
+
     /// All memory that survives a restart: name and bytes, the journal first.
     pub fn kept(&self) -> impl Iterator<Item = (&str, usize)> {
         let journal = (self.journal_bytes > 0).then_some((JOURNAL, self.journal_bytes));
         let others = self.regions.iter().map(|(name, bytes)| (name.as_str(), *bytes));
         journal.into_iter().chain(others)
     }
+}
+
+fn is_on_linux(domain: &str) -> bool {
+    !SEL4_DOMAINS.contains(&domain)
 }
 
 /// One link.
@@ -329,6 +342,13 @@ pub struct Link {
     pub frames: u16,
     /// Bytes of one frame, at most 8192.
     pub frame_bytes: u32,
+}
+
+impl Link {
+    /// Whether the Linux host has it.
+    pub fn is_on_linux(&self) -> bool {
+        self.between.iter().all(|end| is_on_linux(end))
+    }
 }
 
 /// One forwarded subtree.
@@ -453,7 +473,7 @@ impl Manifest {
             check_regions(domain)?;
         }
         for name in KNOWN_DOMAINS {
-            if !seen.contains(name) {
+            if is_on_linux(name) && !seen.contains(name) {
                 return Err(format!("[[domain]] {name:?} is missing; a hive needs it"));
             }
         }

@@ -23,8 +23,9 @@ pub const BOARD: &str = "qemu_virt_aarch64";
 const SUPERVISOR_PRIORITY: u8 = 253;
 /// Second highest: the wall clock is there before anybody reads it.
 const TIMER_PRIORITY: u8 = 252;
-/// Below the actors: printing holds up nobody.
-const SERIAL_PRIORITY: u8 = 90;
+
+/// The driver of the serial line.
+const SERIAL: &str = "serial";
 
 const PAGE: u64 = 0x1000;
 const LARGE_PAGE: u64 = 0x20_0000;
@@ -44,6 +45,7 @@ const RTC: u64 = 0x901_0000;
 const NETWORK_CARD: u64 = 0xa00_3000;
 /// Interrupts of these devices, as the kernel counts them.
 const NETWORK_CARD_IRQ: u32 = 79;
+const UART_IRQ: u32 = 33;
 const TIMER_IRQ: u32 = 30;
 
 /// What stands in the domain `net`.
@@ -132,6 +134,8 @@ pub struct End {
 pub enum PlanError {
     /// A link cannot have that shape.
     Link(String, ShapeError),
+    /// Nobody would print the log.
+    NoSerial,
     /// A priority leaves no room for the timer and the supervisor.
     Priority(String, u8),
 }
@@ -140,6 +144,10 @@ impl fmt::Display for PlanError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Link(name, error) => write!(f, "manifest: [[link]] {name:?}: {error}"),
+            Self::NoSerial => write!(
+                f,
+                "manifest: [[domain]] \"{SERIAL}\" is missing; on seL4 it prints the log"
+            ),
             Self::Priority(name, priority) => write!(
                 f,
                 "manifest: [[domain]] {name:?} has priority {priority}; on seL4 at most {} is possible, above are the \
@@ -164,6 +172,9 @@ pub fn link_channel(manifest: &Manifest, domain: &str, link: &Link) -> u8 {
 
 /// Lays out the system of a manifest.
 pub fn plan(manifest: &Manifest, net: &NetDomain) -> Result<System, PlanError> {
+    if !manifest.domain.iter().any(|domain| domain.name == SERIAL) {
+        return Err(PlanError::NoSerial);
+    }
     let mut system = System::default();
     system.shared_pages(manifest)?;
     system.supervisor(manifest);
@@ -174,7 +185,7 @@ pub fn plan(manifest: &Manifest, net: &NetDomain) -> Result<System, PlanError> {
         system.actor(manifest, index, net);
     }
     system.timer(manifest);
-    system.serial(manifest);
+    system.log_channels(manifest);
     for link in &manifest.link {
         let ends = link.between.each_ref();
         system
@@ -272,6 +283,16 @@ impl System {
             domain.physical.push(("dma_paddr".to_owned(), "dma".to_owned()));
             domain.irqs.push((NETWORK_CARD_IRQ, channel::DEVICE));
         }
+        if name == SERIAL {
+            self.device("uart", UART);
+            domain.map_as("uart", self, true, true, None);
+            domain.irqs.push((UART_IRQ, channel::DEVICE));
+            // Its own log it has already.
+            for source in log_sources(manifest).filter(|source| *source != SERIAL) {
+                let log = self.region(&log_region(source), LOG_BYTES as u64);
+                domain.map(&log, self, true);
+            }
+        }
         self.domains.push(domain);
     }
 
@@ -293,20 +314,17 @@ impl System {
         }
     }
 
-    fn serial(&mut self, manifest: &Manifest) {
-        let mut domain = self.begin("serial", SERIAL_PRIORITY, SMALL_STACK, 0x1_0000);
-        self.device("uart", UART);
-        domain.map_as("uart", self, true, true, None);
-        for source in log_sources(manifest) {
-            domain.map(&format!("{source}-log"), self, true);
-        }
-        self.domains.push(domain);
+    /// Everybody tells the serial domain of new lines.
+    fn log_channels(&mut self, manifest: &Manifest) {
         for (index, source) in log_sources(manifest).enumerate() {
-            self.one_way(End::new(source, channel::LOG), End::new("serial", small(index)));
+            if source != SERIAL {
+                let channel = channel::LOG_SOURCES + small(index);
+                self.one_way(End::new(source, channel::LOG), End::new(SERIAL, channel));
+            }
         }
     }
 
-    /// A domain with what every domain has: boot blob, heap, and, but for the log's own, a log.
+    /// A domain with what every domain has: boot blob, heap, and a log.
     fn begin(&mut self, name: &str, priority: u8, stack: u64, heap: u64) -> ProtectionDomain {
         let mut domain = ProtectionDomain {
             name: name.to_owned(),
@@ -326,10 +344,8 @@ impl System {
             region.prefill = Some(format!("{name}.boot"));
         }
         domain.map_as(&boot, self, false, false, Some("boot_vaddr"));
-        if name != "serial" {
-            let log = self.region(&format!("{name}-log"), LOG_BYTES as u64);
-            domain.map_as(&log, self, true, false, Some("log_vaddr"));
-        }
+        let log = self.region(&log_region(name), LOG_BYTES as u64);
+        domain.map_as(&log, self, true, false, Some("log_vaddr"));
         domain
     }
 
@@ -524,6 +540,11 @@ impl End {
 /// The memory region of a domain's preserved memory of that name.
 pub fn kept_region(domain: &str, name: &str) -> String {
     format!("{domain}-kept-{name}")
+}
+
+/// The memory region of a domain's log.
+fn log_region(domain: &str) -> String {
+    format!("{domain}-log")
 }
 
 /// The domains that have a log, in the order of the serial domain's channels.

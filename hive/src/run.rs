@@ -134,7 +134,8 @@ impl Hive {
             ..HostedConfig::default()
         };
         let handle = Hosted::start(topology, config).map_err(RunError::Start)?;
-        tracing::info!("{} domains started, console on {console}", manifest.domain.len());
+        let domains = manifest.domain.iter().filter(|domain| domain.is_on_linux());
+        tracing::info!("{} domains started, console on {console}", domains.count());
         if let Some(ninep) = ninep {
             tracing::info!("9P on {ninep}");
         }

@@ -23,6 +23,7 @@ pub mod path;
 pub mod refusal;
 pub mod role;
 pub mod secret;
+pub mod serial;
 pub mod shard;
 pub mod summary;
 pub mod telemetry;

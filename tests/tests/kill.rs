@@ -342,10 +342,6 @@ fn campaign(hive: &Hive, fault: &str, kills: u64) -> bool {
                 // The answer may be lost with the domain that carried it; then it may not have been asked at all.
                 let asked = assassin.ask(&format!("ECHO /proc/actors/{victim}/fault {fault}"));
                 await_restart(&mut assassin, victim, &before, &asked);
-                eprintln!(
-                    "{fault} {victim} {kill}: {asked:?} at {asked_at:?}, back {:?}",
-                    begun.elapsed()
-                );
                 assert!(
                     sessions.iter().all(|session| !session.is_finished()),
                     "a session of the load gave up; see above"

@@ -6,12 +6,11 @@
 use core::fmt;
 use core::time::Duration;
 
+use console::{FIDS_PER_SESSION, OWN_FIDS};
 use heapless::Vec;
 use netstack::{BindError, StackConfig};
 use protocol::limits::AUTH_TOKEN_BYTES;
 use runtime::executor::SpawnError;
-
-use crate::door::{FIDS_PER_SESSION, OWN_FIDS};
 
 /// Most places of either kind; more would only lengthen the searches.
 const MAX_PLACES: usize = 256;

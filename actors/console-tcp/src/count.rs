@@ -1,11 +1,11 @@
-//! What the console counts beside its refusals.
+//! What the TCP console counts beside what every console does.
 //!
 //! Answers for the meaning of the domain's own counters (`/proc/actors/console-tcp/counters`).
 //! Never counts by itself.
 
 use runtime::Context;
 
-/// The console's own counters; the discriminant is the index.
+/// The transport's own counters; the discriminant is the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Count {
     /// Clients that authenticated.
@@ -16,18 +16,10 @@ pub(crate) enum Count {
     AuthTimedOut = 2,
     /// Connections that made room for newer ones before they had authenticated.
     Evicted = 3,
-    /// Sessions that ended without QUIT.
-    Lost = 4,
-    /// Lines executed or refused after authentication.
-    Commands = 5,
-    /// Times that NineDoor was found, first and again.
-    DoorOpened = 6,
-    /// Sessions attached again after NineDoor came back.
-    Reattached = 7,
 }
 
-/// Their names, by index.
-pub const COUNTERS: [&str; 8] = [
+/// The names of the domain's counters, by index; those of [`console::Count`] come last.
+pub const COUNTERS: [&str; console::COUNTERS] = [
     "authenticated",
     "auth_failed",
     "auth_timed_out",

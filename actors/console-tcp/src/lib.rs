@@ -9,34 +9,22 @@ extern crate std;
 mod auth;
 mod config;
 mod count;
-mod door;
-mod facts;
-mod fault;
 mod house;
-mod limiter;
-mod listing;
 mod lobby;
-mod mailbox;
 mod places;
 mod port;
-mod reader;
-mod render;
 mod scribe;
 mod session;
-#[cfg(test)]
-mod testing;
-mod verbs;
 mod wire;
 
 use alloc::rc::Rc;
 use core::cell::{Cell, RefCell};
 
+use console::{Door, SelfTest};
 use netstack::{LinkDevice, Stack, TcpListener};
 use runtime::Context;
 
 use crate::auth::Delay;
-use crate::door::Door;
-use crate::facts::SelfTest;
 use crate::house::House;
 use crate::places::Places;
 use crate::scribe::Scribe;

@@ -7,6 +7,7 @@
 
 use core::pin::pin;
 
+use console::{Fault, Gone, Sink, class};
 use futures::future::{Either, select};
 use netstack::{TcpListener, TcpStream};
 use protocol::ack::{ACK_BYTES, AuthError, Report};
@@ -16,9 +17,7 @@ use protocol::refusal::{Reason, Refusal};
 
 use crate::auth::judge;
 use crate::count::Count;
-use crate::fault::{Fault, Gone, class};
 use crate::house::House;
-use crate::render::Sink;
 use crate::wire::Wire;
 
 /// Gives every connection a place in the lobby; never ends.

@@ -7,7 +7,7 @@
 use alloc::boxed::Box;
 use core::cell::{Cell, RefCell};
 
-use crate::mailbox::Mailbox;
+use console::Mailbox;
 
 /// Places for things of type `T`, mostly connections.
 pub(crate) struct Places<T> {
@@ -123,8 +123,12 @@ impl<T> Places<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::now;
+    use futures::FutureExt;
     use std::vec::Vec;
+
+    fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+        future.now_or_never()
+    }
 
     #[test]
     fn guests_sit_until_all_places_are_taken() {

@@ -6,6 +6,7 @@
 use core::cell::Cell;
 use core::time::Duration;
 
+use console::{Door, Fault, Mailbox, QUEEN_LOG};
 use ninep::OpenFlags;
 use protocol::ack::AuthError;
 use protocol::line::Line;
@@ -13,12 +14,6 @@ use protocol::path::Path;
 use protocol::role::CONSOLE_ACTOR;
 use runtime::Context;
 
-use crate::door::Door;
-use crate::fault::Fault;
-use crate::mailbox::Mailbox;
-
-/// The log of the whole node.
-pub(crate) const QUEEN_LOG: &str = "/log/queen.log";
 /// Pause between the first line and the second; it doubles while failures go on.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause between two lines.

@@ -5,12 +5,10 @@
 
 use core::time::Duration;
 
+use console::{Gone, Sink};
 use netstack::TcpStream;
 use protocol::frame;
 use runtime::Context;
-
-use crate::fault::Gone;
-use crate::render::Sink;
 
 /// The way to one client.
 pub(crate) struct Wire<'s> {

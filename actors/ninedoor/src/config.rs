@@ -193,6 +193,18 @@ impl Door {
         }
     }
 
+    /// The root console's door. Who sits at the machine is no stranger: the gates of the front door are not here, so that
+    /// the operator comes in when nobody else does.
+    pub fn serial() -> Self {
+        Self {
+            link: "console-serial-ninedoor".to_string(),
+            outside: false,
+            fids: 32,
+            handlers: 4,
+            ..Self::console()
+        }
+    }
+
     /// The door of a domain that runs workers of one role, each under its own ticket.
     pub fn workers(link: &str, role: Role) -> Self {
         Self {
@@ -321,10 +333,15 @@ impl Config {
         self.keys.iter().find(|(of, _)| *of == role).map(|(_, key)| key)
     }
 
-    /// Places in the session table that strangers never take: one for each worker and each actor.
+    /// Places in the session table that strangers never take: one for each worker, each actor, and a queen who is inside.
     pub(crate) fn reserved_sessions(&self) -> usize {
         let actors: usize = self.doors.iter().map(|door| door.identities.len()).sum();
-        (self.limits.workers + actors).min(self.limits.sessions.saturating_sub(1))
+        let queens = self
+            .doors
+            .iter()
+            .filter(|door| door.open_queen && !door.outside)
+            .count();
+        (self.limits.workers + actors + queens).min(self.limits.sessions.saturating_sub(1))
     }
 
     /// Fids on all links together.

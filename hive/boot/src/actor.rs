@@ -26,6 +26,10 @@ pub enum Actor {
     WorkerGpu(Workers),
     /// A client in the place of the network driver.
     Probe(Probe),
+    /// The driver of the serial line.
+    Serial(Serial),
+    /// The root console, which is told nothing.
+    ConsoleSerial,
     /// A domain of a benchmark, which knows what to do.
     Bench,
 }
@@ -35,6 +39,16 @@ pub enum Actor {
 pub struct Net {
     /// TCP connections of the stack that it carries frames for.
     pub connections: u16,
+}
+
+/// The part of the serial line's driver.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Serial {
+    /// Address of the PL011's registers.
+    pub uart: u64,
+    /// Name and address of each log ring, its own among them; the index counts from channel
+    /// [`LOG_SOURCES`](crate::channel::LOG_SOURCES).
+    pub logs: Vec<(String, u64)>,
 }
 
 /// The console's part.

@@ -13,11 +13,14 @@ use core::fmt;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use actor::{
-    Actor, ConsoleTcp, DoorLimits, GateRule, Ingest, Net, NineDoor, Probe, Queen, TicketLimits, Workers,
+    Actor, ConsoleTcp, DoorLimits, GateRule, Ingest, Net, NineDoor, Probe, Queen, Serial, TicketLimits,
+    Workers,
 };
 
 /// Channel numbers that are the same in every domain of the manifest. Its links have the numbers from 0 on.
 pub mod channel {
+    /// To the serial domain from the first source of its log; the others' follow. Its links have numbers below.
+    pub const LOG_SOURCES: u8 = 16;
     /// Interrupt of the domain's device.
     pub const DEVICE: u8 = 58;
     /// To the serial domain: there are new bytes in the log ring.
@@ -116,15 +119,6 @@ pub struct TimerBoot {
     pub seed: u64,
     /// Address of each domain's deadline; the index is also the channel.
     pub sleepers: Vec<u64>,
-}
-
-/// What the serial domain is told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SerialBoot {
-    /// Address of the PL011's registers.
-    pub uart: u64,
-    /// Name and address of each log ring; the index is also the channel.
-    pub logs: Vec<(String, u64)>,
 }
 
 /// What the supervisor is told.

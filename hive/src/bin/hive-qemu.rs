@@ -1,11 +1,13 @@
 //! `hive-qemu`: one command that builds the hive for seL4 and boots it in QEMU.
 //!
-//! Answers for the command line, the log on standard error (the serial line's among it), the `hive ninep` and
-//! `hive ready` lines on standard output, and QEMU's end at SIGINT or SIGTERM. Everything else is `hive::qemu`.
+//! Answers for the command line, the log on standard error (the serial line's among it), the `hive serial`, `hive ninep`
+//! and `hive ready` lines on standard output, and QEMU's end at SIGINT or SIGTERM. Everything else is `hive::qemu`.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
@@ -61,6 +63,10 @@ struct Arguments {
     /// Boot without a network, an image that was built with a script; end with it.
     #[arg(long)]
     offline: bool,
+    /// Socket at which whoever connects sits at the serial line: the root console, the queen's without a token. Made there,
+    /// for its owner only.
+    #[arg(long, value_name = "PATH")]
+    serial: Option<PathBuf>,
     /// Write what comes over the serial line to this file, byte for byte.
     #[arg(long, value_name = "FILE")]
     serial_log: Option<PathBuf>,
@@ -124,6 +130,7 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         network: None,
         icount: arguments.icount,
         serial_log: serial_log.transpose()?,
+        serial: arguments.serial.as_deref().map(serial_line).transpose()?,
     };
     if arguments.offline || arguments.script.is_some() {
         return play(Machine::boot(&image, wiring)?, &mut signals);
@@ -162,6 +169,20 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         thread::sleep(PAUSE);
     }
     anyhow::bail!("QEMU ended by itself; the serial log above says more")
+}
+
+/// Listens for terminals at a socket that only its owner may connect to, and says where. One that an earlier machine has
+/// left there goes.
+fn serial_line(path: &Path) -> anyhow::Result<UnixListener> {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    if is_socket && UnixStream::connect(path).is_err() {
+        fs::remove_file(path).with_context(|| format!("{} cannot be removed", path.display()))?;
+    }
+    let listener = UnixListener::bind(path)
+        .with_context(|| format!("cannot listen on {} for the serial line", path.display()))?;
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    println!("hive serial={}", path.display());
+    Ok(listener)
 }
 
 fn script(path: &Path) -> anyhow::Result<Script> {

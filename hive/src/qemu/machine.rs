@@ -1,27 +1,26 @@
 //! QEMU as a child process: booted, listened to, stopped.
 //!
-//! Answers for the ports being forwarded, the serial log being relayed line by line and kept as it is where that is
-//! wanted, and the machine ending with this value.
+//! Answers for the ports being forwarded, for the serial line being relayed, and for the machine ending with this value.
 //!
 //! Never talks to the hive; who wants to know whether it answers asks at the console.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::thread::JoinHandle;
 
 use super::QemuError;
 use super::at;
+use super::serial::{Terminals, relay};
 use super::tools::{QEMU, find_qemu};
 use crate::assemble::{CONSOLE_ADDRESS, NET_ADDRESS};
 
 /// Where Microkit's images are loaded.
 const IMAGE_ADDRESS: &str = "0x70000000";
-/// What the timer logs once, with the boot id after it.
-const BOOT: &str = "timer: boot=";
 
 /// A running machine.
 pub struct Machine {
@@ -40,6 +39,8 @@ pub struct Wiring {
     pub icount: bool,
     /// Where the serial log goes, byte for byte.
     pub serial_log: Option<File>,
+    /// Where whoever connects sits at the serial line. Without it nobody types there.
+    pub serial: Option<UnixListener>,
 }
 
 /// A port of this machine's that leads into the hive.
@@ -86,14 +87,21 @@ impl Machine {
             command.args(["-icount", "shift=3,sleep=off", "-rtc", "base=2026-01-01,clock=vm"]);
         }
         let mut qemu = command
-            .stdin(Stdio::null())
+            .stdin(match wiring.serial {
+                Some(_) => Stdio::piped(),
+                None => Stdio::null(),
+            })
             .stdout(Stdio::piped())
             .spawn()
             .map_err(at(Path::new(QEMU)))?;
+        let terminals = Arc::new(Terminals::default());
+        if let (Some(listener), Some(keys)) = (wiring.serial, qemu.stdin.take()) {
+            terminals.listen(listener, keys);
+        }
         let (sender, boot) = mpsc::channel();
         let relay = qemu.stdout.take().map(|serial| {
             std::thread::spawn(move || {
-                relay(serial, wiring.serial_log, |id| {
+                relay(serial, wiring.serial_log, &terminals, |id| {
                     // Nobody listens any more once the first one was heard.
                     let _ = sender.send(id.to_owned());
                 });
@@ -149,24 +157,5 @@ impl Drop for Machine {
         // Already gone is as good as killed.
         let _ = self.qemu.kill();
         let _ = self.qemu.wait();
-    }
-}
-
-/// Logs the serial line's lines, writes its bytes to the file, and tells the boot id.
-fn relay(serial: impl Read, mut file: Option<File>, told: impl Fn(&str)) {
-    let mut serial = BufReader::new(serial);
-    let mut bytes = Vec::new();
-    while matches!(serial.read_until(b'\n', &mut bytes), Ok(count) if count > 0) {
-        if let Some(Err(error)) = file.as_mut().map(|file| file.write_all(&bytes)) {
-            tracing::error!("the serial log cannot be written to its file: {error}");
-            file = None;
-        }
-        let line = String::from_utf8_lossy(&bytes);
-        let line = line.trim_end();
-        if let Some(id) = line.strip_prefix(BOOT) {
-            told(id);
-        }
-        tracing::info!("| {line}");
-        bytes.clear();
     }
 }

@@ -8,6 +8,7 @@
 mod build;
 pub mod elf;
 mod machine;
+mod serial;
 mod tools;
 
 use std::fmt;

@@ -16,6 +16,7 @@ use sel4_microkit::{Channel, ChannelSet, DeferredAction, Handler};
 
 use crate::heap;
 use crate::pool::PoolExecutor;
+use crate::symbols;
 use crate::time::{self, Deadline};
 
 /// Where Microkit puts a domain's receive end and its reply object.
@@ -28,14 +29,16 @@ pub struct Host {
     deadline: Deadline,
     /// The channels of its links.
     links: Badges,
-    /// Rung when the device's interrupt comes.
+    /// Rung when one of `rings` comes.
     bell: Rc<Bell>,
+    /// The channels of what is no domain's task: the device's interrupt, and for the serial domain everybody's log.
+    rings: Badges,
     /// A turn was asked for from inside.
     again: Rc<Cell<bool>>,
     deferred: Option<DeferredAction>,
 }
 
-/// An interrupt that a task waits for.
+/// An interrupt, or news in a log, that a task waits for.
 #[derive(Default)]
 pub struct Bell {
     rung: Cell<bool>,
@@ -43,7 +46,7 @@ pub struct Bell {
 }
 
 impl Bell {
-    /// Ready if the interrupt came since the last time.
+    /// Ready if it came since the last time.
     pub fn poll_rung(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.rung.replace(false) {
             return Poll::Ready(());
@@ -66,13 +69,19 @@ impl Host {
         deadline: Deadline,
         links: Badges,
         bell: Rc<Bell>,
+        rings: Badges,
         again: Rc<Cell<bool>>,
     ) -> Self {
+        if symbols::microkit_irqs.get() & 1 << channel::DEVICE != 0 {
+            // An earlier life may have died before it said that it had heard the interrupt, which comes no more then.
+            let _ = Channel::new(channel::DEVICE.into()).irq_ack();
+        }
         let mut host = Self {
             domain,
             deadline,
             links,
             bell,
+            rings,
             again,
             deferred: None,
         };
@@ -82,10 +91,16 @@ impl Host {
         host
     }
 
+    /// Rings the bell, and gives the domain a turn.
+    pub fn ring(&mut self) {
+        self.bell.ring();
+        self.turns(Badges::EMPTY);
+    }
+
     /// Turns until there is nothing left to do but wait.
     fn turns(&mut self, mut badges: Badges) {
         loop {
-            if contains(badges, channel::DEVICE) {
+            if badges.bits() & self.rings.bits() != 0 {
                 self.bell.ring();
             }
             if contains(badges, channel::SUPERVISION) {

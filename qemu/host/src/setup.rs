@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 use core::fmt::Display;
 
-use hive_boot::{Boot, boot_id, channel};
+use hive_boot::{Actor, Boot, boot_id, channel};
 use runtime::Context;
 use runtime::badge::{Badges, Channel};
 use runtime::counters::Counters;
@@ -56,7 +56,7 @@ pub fn start<E: Display>(spawn: impl FnOnce(&Context, &Boot, &str, Rc<Bell>) -> 
             panic!("cannot start: {error}");
         }
     });
-    let host = Host::new(domain, Deadline::new(deadline), links, bell, again);
+    let host = Host::new(domain, Deadline::new(deadline), links, bell, rings(&boot), again);
     let (at, heap) = (time::now().as_micros(), crate::heap::used_bytes() / 1024);
     log!("started at {at} us, {heap} KiB of heap in use");
     host
@@ -102,6 +102,18 @@ fn setup(boot: &Boot, clock: &'static AtomicU64, again: &Rc<Cell<bool>>) -> (Dom
         name,
     };
     (setup, badges)
+}
+
+/// The channels that ring the bell.
+fn rings(boot: &Boot) -> Badges {
+    let logs = match &boot.actor {
+        Actor::Serial(told) => told.logs.len(),
+        _ => 0,
+    };
+    let logs = (channel::LOG_SOURCES..channel::DEVICE).take(logs);
+    logs.chain([channel::DEVICE])
+        .filter_map(Channel::new)
+        .fold(Badges::EMPTY, |set, channel| set.union(Badges::of(channel)))
 }
 
 fn link(link: &hive_boot::Link) -> Option<LinkSetup> {

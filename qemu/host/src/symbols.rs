@@ -39,8 +39,14 @@ macro_rules! patched {
 }
 
 patched!(microkit_passive: bool = false);
-patched!(microkit_irqs: usize = 0);
-patched!(microkit_notifications: usize = 0);
+patched!(
+    /// The channels that are interrupts, a bit each.
+    pub microkit_irqs: usize = 0
+);
+patched!(
+    /// The channels on which it may signal, a bit each.
+    pub microkit_notifications: usize = 0
+);
 patched!(microkit_pps: usize = 0);
 patched!(microkit_ioports: usize = 0);
 patched!(microkit_name: [u8; 64] = [0; 64]);

@@ -23,7 +23,15 @@ domain!(init);
 
 fn init() -> Host {
     start(|context, boot, id, _| match &boot.actor {
-        Actor::NineDoor(told) => ninedoor::spawn(context, config(told, id, boot.fault_injection)),
+        Actor::NineDoor(told) => {
+            let mut config = config(told, id, boot.fault_injection);
+            let root = ninedoor::Door::serial();
+            // The manifest may be one without a root console.
+            if context.link(&root.link).is_some() {
+                config.doors.push(root);
+            }
+            ninedoor::spawn(context, config)
+        }
         _ => panic!("the boot blob is another domain's"),
     })
 }

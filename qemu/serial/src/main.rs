@@ -1,91 +1,68 @@
-//! The serial domain: everybody's log lines on the PL011.
+//! The serial line's protection domain.
 //!
-//! Answers for: lines leaving in the order in which their domains wrote them, each with its domain's name before it.
-//! Never: reads anything else of a domain, and takes no input.
+//! Answers for: the PL011 and everybody's log rings behind `serial::drive`, which shares the line between the log and the
+//! root console.
+//! Never: has logic of its own beyond the device's; that is the actor's.
 
 #![no_std]
 #![no_main]
 
 extern crate alloc;
 
+mod pl011;
+
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::convert::Infallible;
-use core::ptr;
 
-use hive_boot::SerialBoot;
+use hive_boot::Actor;
 use sel4_host::log::Ring;
-use sel4_host::{domain, memory};
-use sel4_microkit::{ChannelSet, Handler};
+use sel4_host::{Host, domain, start};
 
-/// Registers of the PL011, in words: data and flags.
-const DATA: usize = 0;
-const FLAGS: usize = 0x18 / 4;
-/// Flag: the transmit queue is full.
-const FULL: u32 = 1 << 5;
+use crate::pl011::Pl011;
 
-struct Serial {
-    uart: *mut u32,
-    sources: Vec<Source>,
+domain!(init);
+
+fn init() -> Host {
+    let mut host = start(|context, boot, _, bell| {
+        let Actor::Serial(told) = &boot.actor else {
+            return Err("the boot blob is another domain's");
+        };
+        let source = |(name, address): &(String, u64)| Source {
+            name: name.clone(),
+            // SAFETY: the system file maps the domain's log page there.
+            ring: unsafe { Ring::at(*address) },
+        };
+        let logs = Rings(told.logs.iter().map(source).collect());
+        // SAFETY: the system file maps the PL011's registers there, uncached, for this domain alone.
+        let uart = unsafe { Pl011::at(told.uart, bell) };
+        let task = serial::drive(context.clone(), uart, logs);
+        context.spawn(task).map_err(|_| "no room for the driver's task")
+    });
+    // What it has just logged itself.
+    host.ring();
+    host
 }
+
+/// Everybody's log rings.
+struct Rings(Vec<Source>);
 
 struct Source {
     name: String,
     ring: Ring,
-    in_line: bool,
 }
 
-domain!(init);
-
-fn init() -> Serial {
-    let boot: SerialBoot = match hive_boot::decode(memory::blob()) {
-        Ok(boot) => boot,
-        Err(error) => panic!("{error}"),
-    };
-    let source = |(name, address)| Source {
-        name,
-        // SAFETY: the system file maps the domain's log page there.
-        ring: unsafe { Ring::at(address) },
-        in_line: false,
-    };
-    let mut serial = Serial {
-        uart: ptr::with_exposed_provenance_mut(boot.uart as usize),
-        sources: boot.logs.into_iter().map(source).collect(),
-    };
-    serial.print();
-    serial
-}
-
-impl Serial {
-    fn print(&mut self) {
-        let uart = self.uart;
-        for source in &mut self.sources {
-            let Source { name, ring, in_line } = source;
-            ring.read(|byte| {
-                if !core::mem::replace(in_line, byte != b'\n') {
-                    name.bytes().chain(*b": ").for_each(|byte| put(uart, byte));
-                }
-                put(uart, byte);
-            });
-        }
+impl serial::Logs for Rings {
+    fn len(&self) -> usize {
+        self.0.len()
     }
-}
 
-impl Handler for Serial {
-    type Error = Infallible;
-
-    fn notified(&mut self, _: ChannelSet) -> Result<(), Infallible> {
-        self.print();
-        Ok(())
+    fn name(&self, index: usize) -> &str {
+        self.0.get(index).map_or("", |source| &source.name)
     }
-}
 
-fn put(uart: *mut u32, byte: u8) {
-    // SAFETY: the system file maps the PL011's registers there, uncached, for this domain alone.
-    unsafe {
-        while uart.add(FLAGS).read_volatile() & FULL != 0 {
-            core::hint::spin_loop();
+    fn read(&mut self, index: usize, take: &mut dyn FnMut(u8)) {
+        if let Some(source) = self.0.get_mut(index) {
+            source.ring.read(take);
         }
-        uart.add(DATA).write_volatile(byte.into());
     }
 }

@@ -11,6 +11,7 @@ use core::future::{Future, pending, poll_fn};
 use core::pin::pin;
 use core::task::Poll;
 
+use console::{Limiter, Mailbox, SESSION_CTL};
 use futures::future::{Either, select};
 use netstack::TcpStream;
 use ninep::codec::{DecodeError, HEADER_BYTES, Tag, Tmessage, VERSION, kind, parse_t};
@@ -22,10 +23,7 @@ use super::holds::Holds;
 use super::writers::Writers;
 use super::{FIDS, Floor, HANDLERS, MSIZE, SESSIONS};
 use crate::count::Count;
-use crate::door::SESSION_CTL;
 use crate::house::House;
-use crate::limiter::Limiter;
-use crate::mailbox::Mailbox;
 
 /// Bytes of a frame's length field.
 const SIZE_BYTES: usize = 4;
@@ -224,7 +222,7 @@ impl Line {
             let Some(session) = self.sessions.at(at) else {
                 continue;
             };
-            Count::Lost.add(&self.house.ctx);
+            console::Count::Lost.add(&self.house.ctx);
             let Some(root) = session.fid() else { continue };
             let report = async {
                 let ctl = client.walk_open(&root, &SESSION_CTL, OpenFlags::WRONLY).await?;

@@ -13,13 +13,13 @@ use alloc::boxed::Box;
 use alloc::rc::Rc;
 use core::cell::Cell;
 
+use console::Crowd;
 use netstack::{BindError, Stack, TcpListener};
 use ninep::{Server, ServerConfig};
 
 use self::line::Line;
 use crate::config::{Ninep, StartError};
 use crate::count::Count;
-use crate::door::Crowd;
 use crate::house::House;
 
 /// Bytes of a message: what the links inside carry. Clients that ask for more are told.

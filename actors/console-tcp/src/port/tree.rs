@@ -6,6 +6,7 @@
 
 use core::future::Future;
 
+use console::Fault;
 use ninep::{Attr, Client, ClientError, DirWriter, Errno, Fid, FileTree, OpenFlags, Qid, Statfs};
 use protocol::refusal::Refusal;
 use protocol::role::Role;
@@ -16,7 +17,6 @@ use super::holds::Hold;
 use super::line::Line;
 use crate::auth;
 use crate::count::Count;
-use crate::fault::Fault;
 use crate::lobby;
 
 /// A file.

@@ -84,6 +84,7 @@ impl Built {
             network,
             icount: true,
             serial_log: Some(File::create(&self.log)?),
+            serial: None,
         };
         Ok(Machine::boot(&self.image.path, wiring)?)
     }

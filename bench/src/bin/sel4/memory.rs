@@ -51,7 +51,7 @@ pub fn print(manifest: &Manifest, system: &System, image: &Image, started: &str)
         regions().for_each(|region| row.add(region, system.bytes_of(region)));
         let used = match names(manifest).any(|name| name == domain.name) {
             true => Some(heap_in_use(started, &domain.name)?),
-            // The timer, the serial domain and the supervisor do not say.
+            // The timer and the supervisor do not say.
             false => None,
         };
         row.print(&domain.name, used);

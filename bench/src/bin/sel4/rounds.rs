@@ -12,7 +12,7 @@ const INSTRUCTIONS_PER_TICK: f64 = 2.0;
 /// What `ping` says of each measurement.
 const MEASURED: &str = "ping: measured ";
 
-/// A system of two domains, with the priorities and the link of NineDoor and the queen.
+/// A system of two domains and the one that prints their log, with the priorities and the link of NineDoor and the queen.
 pub fn manifest(hive: &Manifest) -> Manifest {
     let domain = |name: &str, like: &str| {
         let like = hive.domain.iter().find(|domain| domain.name == like);
@@ -31,7 +31,11 @@ pub fn manifest(hive: &Manifest) -> Manifest {
         frame_bytes: 8192,
     };
     Manifest {
-        domain: vec![domain("ping", "ninedoor"), domain("pong", "queen")],
+        domain: vec![
+            domain("ping", "ninedoor"),
+            domain("pong", "queen"),
+            domain("serial", "serial"),
+        ],
         link: vec![link],
         mount: Vec::new(),
         ..hive.clone()

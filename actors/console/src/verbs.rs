@@ -18,14 +18,16 @@ use protocol::role::{CONSOLE_ACTOR, Role};
 use crate::door::File;
 use crate::facts::{self, SelfTest};
 use crate::fault::{Fault, Gone, Stop, class};
+use crate::house::House;
 use crate::listing::{self, Batch, Directory};
 use crate::reader::{Reader, Source};
 use crate::render::{self, Sink};
-use crate::scribe::QUEEN_LOG;
 use crate::session::{Next, Page, Session};
 
 /// How a file is opened whose end is of interest: the queen adds a line to `/proc/ingest/watch` for such a reader.
 const FOLLOW: OpenFlags = OpenFlags::APPEND;
+/// The log of the whole node.
+pub const QUEEN_LOG: &str = "/log/queen.log";
 /// Where SPAWN and KILL go.
 const QUEEN_CTL: &str = "/queen/ctl";
 /// Where the lifecycle state is that refuses workers.
@@ -45,9 +47,12 @@ impl Directory for File<'_> {
     }
 }
 
-impl Session<'_> {
+impl<H: House> Session<'_, H> {
     /// Does what a line says and answers it.
-    pub(crate) async fn execute(
+    ///
+    /// # Errors
+    /// Nobody takes the answer any more.
+    pub async fn execute(
         &mut self,
         line: &str,
         scratch: &mut [u8],
@@ -57,7 +62,7 @@ impl Session<'_> {
         let command = match command::parse(line, scratch) {
             Ok(command) => command,
             Err(error) => {
-                self.house.ctx.counters().refused(class(Reason::Policy));
+                self.house.ctx().counters().refused(class(Reason::Policy));
                 sink.line(ack::parse_error(&mut [0; ACK_BYTES], &error)).await?;
                 return Ok(Next::GoOn);
             }
@@ -67,7 +72,7 @@ impl Session<'_> {
             Command::Ping => (ping(sink).await, None),
             Command::Help => (help(sink).await, None),
             Command::Test => {
-                self.house.ctx.counters().refused(class(Reason::Policy));
+                self.house.ctx().counters().refused(class(Reason::Policy));
                 (
                     sink.line("ERR TEST reason=policy detail=host-only")
                         .await
@@ -115,7 +120,7 @@ impl Session<'_> {
         verb: &str,
         sink: &mut impl Sink,
     ) -> Result<(), Gone> {
-        fault.count(self.house.ctx.counters());
+        fault.count(self.house.ctx().counters());
         sink.line(report.render(&mut [0; ACK_BYTES], verb)).await
     }
 
@@ -136,12 +141,18 @@ impl Session<'_> {
 
     async fn net_stats(&mut self, sink: &mut impl Sink) -> Result<(), Stop> {
         acknowledge(sink, "NETSTATS", &[]).await?;
-        for index in 0..facts::NETSTATS_LINES {
-            let mut buf = [0; ACK_BYTES];
-            let line = facts::network(self.house, index, &mut buf).map_err(|_| Refusal::BufferFull)?;
+        let mut buf = [0; ACK_BYTES];
+        let mut index = 0;
+        while let Some(line) =
+            facts::transport(self.house, index, &mut buf).map_err(|_| Refusal::BufferFull)?
+        {
             sink.line(line).await?;
+            index += 1;
         }
-        Ok(())
+        let line = facts::counters(self.house, &mut buf).map_err(|_| Refusal::BufferFull)?;
+        sink.line(line).await?;
+        let line = facts::last_self_test(self.house, &mut buf).map_err(|_| Refusal::BufferFull)?;
+        Ok(sink.line(line).await?)
     }
 
     async fn facts(&mut self, command: &Command<'_>, sink: &mut impl Sink) -> Result<(), Stop> {
@@ -161,7 +172,7 @@ impl Session<'_> {
         let house = self.house;
         self.detach().await;
         let role = Role::from_label(label).ok_or(Refusal::InvalidRole)?;
-        if let Err(delay_ms) = self.limiter.check(house.ctx.now()) {
+        if let Err(delay_ms) = self.limiter.check(house.ctx().now()) {
             let report = Report {
                 delay_ms: Some(delay_ms),
                 ..Report::new(Refusal::Throttled)
@@ -170,16 +181,14 @@ impl Session<'_> {
                 .refuse(Refusal::Throttled.into(), report, "ATTACH", sink)
                 .await?);
         }
-        house
-            .door
-            .wait_open(self.place, house.config.attach_patience)
-            .await;
+        let patience = house.attach_patience();
+        house.door().wait_open(self.place, patience).await;
         let Err(fault) = self.attach(role, ticket).await else {
             self.limiter.succeeded();
             return Ok(acknowledge(sink, "ATTACH", &[("role", &role)]).await?);
         };
         match fault.refusal {
-            Refusal::TicketRejected | Refusal::Denied => match self.limiter.failed(house.ctx.now()) {
+            Refusal::TicketRejected | Refusal::Denied => match self.limiter.failed(house.ctx().now()) {
                 Some(delay_ms) => {
                     let report = Report {
                         delay_ms: Some(delay_ms),
@@ -204,7 +213,7 @@ impl Session<'_> {
 
     /// The lifecycle's state, as the console itself may see it; `None` if it cannot be read.
     async fn lifecycle_state(&self) -> Option<State> {
-        let door = &self.house.door;
+        let door = self.house.door();
         let pass = door.attach(CONSOLE_ACTOR, "").await.ok()?;
         let file = door
             .open(&pass, Path::parse(LIFECYCLE_STATE).ok()?, OpenFlags::RDONLY)
@@ -220,7 +229,7 @@ impl Session<'_> {
         let house = self.house;
         let pass = self.pass().await?;
         let path = Path::parse(path).map_err(|_| Refusal::InvalidPath)?;
-        Ok(house.door.open(pass, path, flags).await?)
+        Ok(house.door().open(pass, path, flags).await?)
     }
 
     async fn open_text(&mut self, path: &str, flags: OpenFlags) -> Result<File<'_>, Stop> {
@@ -271,7 +280,7 @@ impl Session<'_> {
         if !is_tailed(path) {
             // WIRE 1.8: this one refusal has no `error=`.
             let refusal = Refusal::InvalidPath;
-            Fault::from(refusal).count(self.house.ctx.counters());
+            Fault::from(refusal).count(self.house.ctx().counters());
             let mut buf = [0; ACK_BYTES];
             let mut line = Line::new(&mut buf);
             let detail = refusal.detail().unwrap_or("none");

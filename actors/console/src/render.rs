@@ -21,7 +21,7 @@ pub(crate) const TAIL_LINES: usize = 64;
 
 /// Where lines go.
 #[allow(async_fn_in_trait)] // static dispatch, one thread
-pub(crate) trait Sink {
+pub trait Sink {
     /// Sends one line of at most 8188 bytes, waiting for room.
     async fn line(&mut self, line: &str) -> Result<(), Gone>;
 }

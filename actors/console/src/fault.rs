@@ -9,19 +9,20 @@ use runtime::counters::{Counters, Refused};
 
 /// A refusal and its author.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
-    pub(crate) refusal: Refusal,
+pub struct Fault {
+    /// Why.
+    pub refusal: Refusal,
     /// Whether the console itself refuses.
-    pub(crate) own: bool,
+    pub own: bool,
 }
 
 /// The client is gone; there is nobody to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Gone;
+pub struct Gone;
 
 /// Why a command ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stop {
+pub enum Stop {
     /// It was refused; the client is to be told.
     Refused(Fault),
     /// The client is gone.
@@ -70,7 +71,7 @@ impl From<Gone> for Stop {
 
 impl Fault {
     /// Counts it, if it is the console's own.
-    pub(crate) fn count(self, counters: &Counters) {
+    pub fn count(self, counters: &Counters) {
         if self.own {
             counters.refused(class(self.refusal.reason()));
         }
@@ -78,7 +79,7 @@ impl Fault {
 }
 
 /// The counter of a reason.
-pub(crate) fn class(reason: Reason) -> Refused {
+pub fn class(reason: Reason) -> Refused {
     match reason {
         Reason::Busy => Refused::Busy,
         Reason::Quota => Refused::Quota,

@@ -25,28 +25,28 @@ use crate::mailbox::Mailbox;
 
 /// Whom the door serves besides the console's sessions: each has a bell of its own.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Crowd {
+pub struct Crowd {
     /// How many they are.
-    pub(crate) places: usize,
+    pub places: usize,
     /// Fids at once, all together.
-    pub(crate) fids: usize,
+    pub fids: usize,
     /// Requests at once, all together.
-    pub(crate) requests: usize,
+    pub requests: usize,
 }
 
 /// Fids per session at once: its root, a file, and a clunk of each that is still on its way.
-pub(crate) const FIDS_PER_SESSION: usize = 6;
+pub const FIDS_PER_SESSION: usize = 6;
 /// Fids of the console's own, at once: the log and what a refused ATTACH has to look up.
-pub(crate) const OWN_FIDS: usize = 16;
+pub const OWN_FIDS: usize = 16;
 /// Requests in flight at once; the door's window has room for them.
 const TAGS: usize = 16;
 /// Pause after a NineDoor that was there but would not agree on the protocol.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// A session says this of itself before it goes, if its client's connection broke (WIRE 1.10).
-pub(crate) const SESSION_CTL: [&str; 4] = ["proc", "9p", "session", "ctl"];
+pub const SESSION_CTL: [&str; 4] = ["proc", "9p", "session", "ctl"];
 
 /// The way to NineDoor.
-pub(crate) struct Door {
+pub struct Door {
     ctx: Context,
     link: Link,
     patience: Duration,
@@ -60,14 +60,14 @@ pub(crate) struct Door {
 }
 
 /// A session at NineDoor. Dropping it ends the session there.
-pub(crate) struct Pass {
+pub struct Pass {
     client: Client<Connection>,
     life: u32,
     root: Fid,
 }
 
 /// An open file.
-pub(crate) struct File<'d> {
+pub struct File<'d> {
     door: &'d Door,
     client: Client<Connection>,
     fid: Fid,
@@ -76,7 +76,7 @@ pub(crate) struct File<'d> {
 impl Door {
     /// A door on `link` for so many sessions, and others whose bells come after theirs; `patience` bounds every
     /// request.
-    pub(crate) fn new(ctx: &Context, link: Link, sessions: usize, others: Crowd, patience: Duration) -> Door {
+    pub fn new(ctx: &Context, link: Link, sessions: usize, others: Crowd, patience: Duration) -> Door {
         let config = ClientConfig {
             msize: u32::try_from(link.frame_bytes()).unwrap_or(u32::MAX),
             fids: sessions * FIDS_PER_SESSION + OWN_FIDS + others.fids,
@@ -95,7 +95,7 @@ impl Door {
     }
 
     /// Keeps the connection; never ends.
-    pub(crate) async fn run(&self) {
+    pub async fn run(&self) {
         loop {
             let client = Client::new(self.link.connect().await, self.config);
             let driver = pin!(client.run());
@@ -128,19 +128,19 @@ impl Door {
     }
 
     /// The client of NineDoor's present life.
-    pub(crate) fn client(&self) -> Result<Client<Connection>, Fault> {
+    pub fn client(&self) -> Result<Client<Connection>, Fault> {
         let open = self.open.borrow();
         let client = open.as_ref().filter(|client| !client.is_closed());
         Ok(client.cloned().ok_or(Refusal::OwnerDown)?)
     }
 
     /// Whether NineDoor is there.
-    pub(crate) fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         self.client().is_ok()
     }
 
     /// Waits until NineDoor has come, or come back, since the session of that place last asked.
-    pub(crate) async fn opens(&self, place: usize) {
+    pub async fn opens(&self, place: usize) {
         match self.bells.get(place) {
             Some(bell) => bell.take().await,
             None => pending().await,
@@ -148,7 +148,7 @@ impl Door {
     }
 
     /// Waits a while for a NineDoor that is not there yet.
-    pub(crate) async fn wait_open(&self, place: usize, patience: Duration) {
+    pub async fn wait_open(&self, place: usize, patience: Duration) {
         let open = async {
             while !self.is_open() {
                 self.opens(place).await;
@@ -159,7 +159,7 @@ impl Door {
     }
 
     /// Begins a session.
-    pub(crate) async fn attach(&self, uname: &str, aname: &str) -> Result<Pass, Fault> {
+    pub async fn attach(&self, uname: &str, aname: &str) -> Result<Pass, Fault> {
         let client = self.client()?;
         let life = self.life.get();
         let root = self.bounded(client.attach(uname, aname)).await?;
@@ -167,17 +167,12 @@ impl Door {
     }
 
     /// Whether the session is one of NineDoor's present life.
-    pub(crate) fn knows(&self, pass: &Pass) -> bool {
+    pub fn knows(&self, pass: &Pass) -> bool {
         pass.life == self.life.get() && !pass.client.is_closed()
     }
 
     /// Opens a file of the session.
-    pub(crate) async fn open(
-        &self,
-        pass: &Pass,
-        path: Path<'_>,
-        flags: OpenFlags,
-    ) -> Result<File<'_>, Fault> {
+    pub async fn open(&self, pass: &Pass, path: Path<'_>, flags: OpenFlags) -> Result<File<'_>, Fault> {
         let mut names: Vec<&str, PATH_DEPTH> = Vec::new();
         for name in path.components() {
             names.push(name).map_err(|_| Refusal::InvalidPath)?;
@@ -196,14 +191,14 @@ impl Door {
     }
 
     /// Ends a session whose client said so, and waits until NineDoor has heard of it.
-    pub(crate) async fn leave(&self, pass: Pass) {
+    pub async fn leave(&self, pass: Pass) {
         let Pass { client, root, .. } = pass;
         // If NineDoor is away, its session went with it.
         let _ = self.bounded(client.clunk(root)).await;
     }
 
     /// Ends a session whose client's connection broke: NineDoor is told so first.
-    pub(crate) async fn lose(&self, pass: Pass) {
+    pub async fn lose(&self, pass: Pass) {
         if self.knows(&pass)
             && let Ok(ctl) = self.open_names(&pass, &SESSION_CTL, OpenFlags::WRONLY).await
         {
@@ -224,21 +219,17 @@ impl Door {
 
 impl File<'_> {
     /// Whether it is a directory.
-    pub(crate) fn is_dir(&self) -> bool {
+    pub fn is_dir(&self) -> bool {
         self.fid.qid().is_dir()
     }
 
     /// One read; 0 is the end.
-    pub(crate) async fn read(&self, offset: u64, buf: &mut [u8]) -> Result<usize, Fault> {
+    pub async fn read(&self, offset: u64, buf: &mut [u8]) -> Result<usize, Fault> {
         self.door.bounded(self.client.read(&self.fid, offset, buf)).await
     }
 
     /// One listing from `offset`; the offset of the next one, `None` at the end.
-    pub(crate) async fn readdir(
-        &self,
-        offset: u64,
-        visit: &mut impl FnMut(&str),
-    ) -> Result<Option<u64>, Fault> {
+    pub async fn readdir(&self, offset: u64, visit: &mut impl FnMut(&str)) -> Result<Option<u64>, Fault> {
         let mut next = offset;
         let listing = self.client.readdir(&self.fid, offset, |entry| {
             visit(entry.name.as_str());
@@ -249,7 +240,7 @@ impl File<'_> {
     }
 
     /// Writes one record: all of it or, as far as the client is told, nothing.
-    pub(crate) async fn write_all(&self, record: &[u8]) -> Result<(), Fault> {
+    pub async fn write_all(&self, record: &[u8]) -> Result<(), Fault> {
         let taken = self.door.bounded(self.client.write(&self.fid, 0, record)).await?;
         if taken == record.len() {
             Ok(())

@@ -20,7 +20,7 @@ const COOLDOWN: Duration = Duration::from_secs(90);
 
 /// The limiter of one session.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Limiter {
+pub struct Limiter {
     /// Failures since the last attach that succeeded.
     failures: u32,
     /// No attach is tried before.
@@ -32,7 +32,7 @@ pub(crate) struct Limiter {
 
 impl Limiter {
     /// Whether an attach may be tried now; if not, for how many milliseconds not.
-    pub(crate) fn check(&self, now: Instant) -> Result<(), u64> {
+    pub fn check(&self, now: Instant) -> Result<(), u64> {
         match self.blocked_until {
             Some(until) if until > now => Err(whole_millis(until.since(now))),
             _ => Ok(()),
@@ -40,7 +40,7 @@ impl Limiter {
     }
 
     /// An attach was denied. Says whether the answer is to be "rate-limited", and for how many milliseconds.
-    pub(crate) fn failed(&mut self, now: Instant) -> Option<u64> {
+    pub fn failed(&mut self, now: Instant) -> Option<u64> {
         let pause = BACKOFF * (1 << self.failures.min(BACKOFF_DOUBLINGS));
         self.failures = self.failures.saturating_add(1);
         self.blocked_until = Some(now + pause);
@@ -61,7 +61,7 @@ impl Limiter {
     }
 
     /// An attach succeeded: all is forgiven.
-    pub(crate) fn succeeded(&mut self) {
+    pub fn succeeded(&mut self) {
         *self = Limiter::default();
     }
 }

@@ -7,14 +7,21 @@ use core::cell::Cell;
 use core::future::poll_fn;
 use core::task::{Poll, Waker};
 
-pub(crate) struct Mailbox<T> {
+/// A mailbox.
+pub struct Mailbox<T> {
     item: Cell<Option<T>>,
     waker: Cell<Option<Waker>>,
 }
 
+impl<T> Default for Mailbox<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T> Mailbox<T> {
     /// An empty one.
-    pub(crate) const fn new() -> Mailbox<T> {
+    pub const fn new() -> Mailbox<T> {
         Mailbox {
             item: Cell::new(None),
             waker: Cell::new(None),
@@ -22,7 +29,7 @@ impl<T> Mailbox<T> {
     }
 
     /// Puts a thing in; returns the one that nobody has taken.
-    pub(crate) fn put(&self, item: T) -> Option<T> {
+    pub fn put(&self, item: T) -> Option<T> {
         let before = self.item.replace(Some(item));
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -31,7 +38,7 @@ impl<T> Mailbox<T> {
     }
 
     /// Takes the thing out, once there is one.
-    pub(crate) async fn take(&self) -> T {
+    pub async fn take(&self) -> T {
         poll_fn(|cx| match self.item.take() {
             Some(item) => Poll::Ready(item),
             None => {
@@ -43,7 +50,7 @@ impl<T> Mailbox<T> {
     }
 
     /// Waits until something is in, and leaves it there.
-    pub(crate) async fn filled(&self) {
+    pub async fn filled(&self) {
         poll_fn(|cx| {
             if self.is_empty() {
                 self.waker.set(Some(cx.waker().clone()));
@@ -55,7 +62,7 @@ impl<T> Mailbox<T> {
     }
 
     /// Whether nothing is in.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         let item = self.item.take();
         let empty = item.is_none();
         self.item.set(item);
