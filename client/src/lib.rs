@@ -11,6 +11,7 @@ pub mod binary;
 mod driver;
 mod error;
 pub mod exchange;
+pub mod exit;
 mod link;
 mod options;
 mod reply;
@@ -21,6 +22,7 @@ mod target;
 pub mod telemetry;
 
 pub use error::{Error, Remedy, Stage, TicketError};
+pub use exit::Exit;
 pub use options::{Options, Resend};
 pub use reply::{Ack, Refusal, Reply};
 pub use request::{Request, RequestError, Shape};

@@ -11,12 +11,12 @@ use client::state::Environment;
 use protocol::role::Role;
 use protocol::ticket::{Quotas, ScopeVerb};
 
-use crate::exit::Exit;
+use crate::exit::MEANINGS;
 use crate::shell::Config;
 
 /// The operator's shell: commands for a hive, typed, piped or from a script.
 #[derive(Debug, Parser)]
-#[command(name = "cohsh", version, after_help = exit_statuses())]
+#[command(name = "cohsh", version, after_help = MEANINGS.to_string())]
 pub struct Cli {
     /// How to reach the hive; the TCP console is the only way there is.
     #[arg(long, value_parser = ["tcp"], default_value = "tcp")]
@@ -182,14 +182,6 @@ fn scope(text: &str) -> Result<ScopeArg, String> {
         verb,
         rate_per_s,
     })
-}
-
-fn exit_statuses() -> String {
-    let mut text = String::from("Exit status:");
-    for exit in Exit::ALL {
-        text.push_str(&format!("\n  {}  {}", exit.code(), exit.meaning()));
-    }
-    text
 }
 
 #[cfg(test)]

@@ -6,11 +6,10 @@
 use std::path::PathBuf;
 
 use client::state::{Environment, Secret, StateDir, find_auth_token};
-use client::{Options, Session, Target, connect};
+use client::{Exit, Options, Session, Target, connect};
 use protocol::role::Role;
 
 use crate::command::{self, Command};
-use crate::exit::Exit;
 use crate::help;
 use crate::outcome::Outcome;
 use crate::verbs::{control, diag, files, pool, selftest, telemetry};

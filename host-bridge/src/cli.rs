@@ -12,14 +12,14 @@ use protocol::b64;
 use protocol::limits::ECHO_BYTES;
 use protocol::role::Role;
 
-use crate::exit::Exit;
+use crate::exit::MEANINGS;
 
 /// Publishes this host's GPUs and models to a hive, and follows what the hive decides about them.
 #[derive(Debug, Clone, Parser)]
 #[command(
     name = "gpu-bridge-host",
     version,
-    after_help = exit_statuses(),
+    after_help = MEANINGS.to_string(),
     group = ArgGroup::new("what").args(["list", "publish"]).required(true)
 )]
 pub struct Cli {
@@ -115,14 +115,6 @@ fn line_digits(text: &str) -> Result<usize, String> {
         .ok()
         .filter(|digits| (4..=max).contains(digits) && digits % 4 == 0)
         .ok_or_else(|| format!("write a multiple of 4 from 4 to {max}"))
-}
-
-fn exit_statuses() -> String {
-    let mut text = String::from("Exit status:");
-    for exit in Exit::ALL {
-        text.push_str(&format!("\n  {}  {}", exit.code(), exit.meaning()));
-    }
-    text
 }
 
 #[cfg(test)]

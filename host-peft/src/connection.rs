@@ -7,10 +7,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use client::state::{Environment, Secret, StateDir, find_auth_token};
-use client::{Options, Resend, Session, Target, connect};
+use client::{Exit, Options, Resend, Session, Target, connect};
 use protocol::role::Role;
 
-use crate::exit::Exit;
 use crate::report::Failure;
 
 /// Where the hive is, and as whom to attach.
