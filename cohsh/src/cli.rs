@@ -33,7 +33,7 @@ pub struct Cli {
     #[arg(long, value_name = "PORT", env = "COHSH_TCP_PORT", default_value_t = 31337)]
     pub tcp_port: u16,
     /// Role to attach as; queen unless told otherwise.
-    #[arg(long, value_parser = role)]
+    #[arg(long)]
     pub role: Option<Role>,
     /// Ticket to attach with: the token, env:NAME or file:/abs/path.
     #[arg(long)]
@@ -151,11 +151,6 @@ impl Cli {
             },
         }
     }
-}
-
-fn role(text: &str) -> Result<Role, String> {
-    let labels = Role::ALL.map(Role::label).join(", ");
-    Role::from_label(text).ok_or_else(|| format!("use one of {labels}"))
 }
 
 fn scope(text: &str) -> Result<ScopeArg, String> {

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Parser};
-use client::state::{Environment, Secret, StateDir, find_auth_token};
-use client::{Options, Resend, Target};
+use client::state::Environment;
+use client::{Flags, FlagsError, Options, Resend, Target};
 use protocol::b64;
 use protocol::limits::ECHO_BYTES;
 use protocol::role::Role;
@@ -75,24 +75,16 @@ pub struct Cli {
 
 impl Cli {
     /// Where the hive is and the credentials for it, found as `cohsh` finds them.
-    pub(crate) fn target(&self, env: &Environment) -> Result<Target, String> {
-        // Without a home there may still be a token in a flag or a variable.
-        let state = StateDir::locate(self.state.as_deref(), env).ok();
-        let found = find_auth_token(self.auth_token.as_deref(), env, state.as_ref())
-            .map_err(|why| why.to_string())?;
-        let ticket = self
-            .ticket
-            .as_deref()
-            .map(|text| Secret::resolve(text, env))
-            .transpose()
-            .map_err(|why| format!("the ticket is unusable: {why}"))?;
-        Ok(Target {
-            host: self.tcp_host.clone(),
+    pub(crate) fn target(&self, env: &Environment) -> Result<Target, FlagsError> {
+        let flags = Flags {
+            host: &self.tcp_host,
             port: self.tcp_port,
-            auth_token: found.token,
             role: Role::Queen,
-            ticket: ticket.map(|ticket| ticket.expose().to_owned()),
-        })
+            ticket: self.ticket.as_deref(),
+            auth_token: self.auth_token.as_deref(),
+            state: self.state.as_deref(),
+        };
+        flags.target(env)
     }
 
     /// Time limits and tries. A line that was cut off is not repeated by itself: a publish begins again.
@@ -147,7 +139,7 @@ mod tests {
         let cli = cli("gpu-bridge-host --publish").unwrap();
         let env = Environment::of([("COHSH_AUTH_TOKEN", "second"), ("COH_AUTH_TOKEN", "first")]);
         assert_eq!(cli.target(&env).unwrap().auth_token.expose(), "first");
-        let missing = cli.target(&Environment::empty()).unwrap_err();
+        let missing = cli.target(&Environment::empty()).unwrap_err().to_string();
         assert!(missing.contains("--auth-token"), "{missing}");
     }
 

@@ -62,9 +62,9 @@ fn try_run(cli: &Cli) -> Result<Exit, Failure> {
         say(&look.snapshot.list(&look.payload));
         return Ok(shortcomings(&look));
     }
-    let target = cli.target(&Environment::process()).map_err(|message| Failure {
+    let target = cli.target(&Environment::process()).map_err(|why| Failure {
         exit: Exit::Authentication,
-        message,
+        message: why.to_string(),
     })?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
