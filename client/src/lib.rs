@@ -11,6 +11,8 @@ pub mod binary;
 mod driver;
 mod error;
 pub mod exchange;
+pub mod exit;
+mod flags;
 mod link;
 mod options;
 mod reply;
@@ -21,6 +23,8 @@ mod target;
 pub mod telemetry;
 
 pub use error::{Error, Remedy, Stage, TicketError};
+pub use exit::Exit;
+pub use flags::{Flags, FlagsError};
 pub use options::{Options, Resend};
 pub use reply::{Ack, Refusal, Reply};
 pub use request::{Request, RequestError, Shape};

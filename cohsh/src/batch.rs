@@ -6,7 +6,8 @@
 use std::io::{self, BufRead, Write};
 use std::path::Path;
 
-use crate::exit::Exit;
+use client::Exit;
+
 use crate::outcome::Outcome;
 use crate::runner::{Abort, Runner};
 use crate::script::{self, Located, Statement};

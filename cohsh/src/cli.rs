@@ -11,12 +11,12 @@ use client::state::Environment;
 use protocol::role::Role;
 use protocol::ticket::{Quotas, ScopeVerb};
 
-use crate::exit::Exit;
+use crate::exit::MEANINGS;
 use crate::shell::Config;
 
 /// The operator's shell: commands for a hive, typed, piped or from a script.
 #[derive(Debug, Parser)]
-#[command(name = "cohsh", version, after_help = exit_statuses())]
+#[command(name = "cohsh", version, after_help = MEANINGS.to_string())]
 pub struct Cli {
     /// How to reach the hive; the TCP console is the only way there is.
     #[arg(long, value_parser = ["tcp"], default_value = "tcp")]
@@ -33,7 +33,7 @@ pub struct Cli {
     #[arg(long, value_name = "PORT", env = "COHSH_TCP_PORT", default_value_t = 31337)]
     pub tcp_port: u16,
     /// Role to attach as; queen unless told otherwise.
-    #[arg(long, value_parser = role)]
+    #[arg(long)]
     pub role: Option<Role>,
     /// Ticket to attach with: the token, env:NAME or file:/abs/path.
     #[arg(long)]
@@ -153,11 +153,6 @@ impl Cli {
     }
 }
 
-fn role(text: &str) -> Result<Role, String> {
-    let labels = Role::ALL.map(Role::label).join(", ");
-    Role::from_label(text).ok_or_else(|| format!("use one of {labels}"))
-}
-
 fn scope(text: &str) -> Result<ScopeArg, String> {
     let wrong = || "write PATH:read|write|read-write[:PER_SECOND]".to_owned();
     let mut parts = text.split(':');
@@ -182,14 +177,6 @@ fn scope(text: &str) -> Result<ScopeArg, String> {
         verb,
         rate_per_s,
     })
-}
-
-fn exit_statuses() -> String {
-    let mut text = String::from("Exit status:");
-    for exit in Exit::ALL {
-        text.push_str(&format!("\n  {}  {}", exit.code(), exit.meaning()));
-    }
-    text
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use client::Session;
 use client::state::StateDir;
+use client::{Exit, Session};
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
@@ -22,7 +22,6 @@ use tokio::time::timeout;
 
 use crate::batch::{Printer, complain};
 use crate::complete::{Candidates, candidates};
-use crate::exit::Exit;
 use crate::help::COMMANDS;
 use crate::shell::Shell;
 

@@ -21,10 +21,10 @@ pub mod script;
 pub mod shell;
 mod verbs;
 
+use client::Exit;
 use client::state::Environment;
 
 use crate::cli::Cli;
-use crate::exit::Exit;
 use crate::outcome::Outcome;
 use crate::shell::Shell;
 

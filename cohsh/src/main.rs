@@ -5,5 +5,5 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    ExitCode::from(cohsh::run(&cohsh::cli::Cli::parse()).code())
+    cohsh::run(&cohsh::cli::Cli::parse()).into()
 }

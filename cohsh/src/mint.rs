@@ -5,12 +5,12 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use client::Exit;
 use client::state::{Environment, Secret, StateDir, TicketSecrets};
 use protocol::role::Role;
 use protocol::ticket::{Claims, Key, Scope, Version, mint as seal};
 
 use crate::cli::{Cli, Mint};
-use crate::exit::Exit;
 
 /// The ticket that the command line asks for, or the status and the reason why there is none.
 pub fn mint(cli: &Cli, env: &Environment) -> Result<String, (Exit, String)> {

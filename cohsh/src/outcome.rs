@@ -3,10 +3,9 @@
 //! Answers for how acknowledgements are shown (`[console] OK ..`), for what the last response is, and for the exit
 //! status of each failure. Never prints by itself.
 
-use client::{Ack, Error, Reply};
+use client::{Ack, Error, Exit, Reply};
 
 use crate::command::CommandError;
-use crate::exit::Exit;
 
 /// The mark of a line that came from the hive's console, as public scripts' readers know it.
 pub const CONSOLE: &str = "[console] ";

@@ -5,7 +5,8 @@
 //!
 //! Never prints: the caller shows outcomes as they come.
 
-use crate::exit::Exit;
+use client::Exit;
+
 use crate::outcome::Outcome;
 use crate::script::{Expect, Located, Statement, expand};
 use crate::shell::Shell;
@@ -109,7 +110,7 @@ impl Runner {
         let message = format!("{expect} failed; the last response was `{}`", self.response);
         Err(Abort {
             line,
-            exit: Exit::Expectation,
+            exit: Exit::Shortfall,
             message,
         })
     }

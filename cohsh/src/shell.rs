@@ -5,12 +5,11 @@
 
 use std::path::PathBuf;
 
-use client::state::{Environment, Secret, StateDir, find_auth_token};
-use client::{Options, Session, Target, connect};
+use client::state::Environment;
+use client::{Exit, Flags, FlagsError, Options, Session, Target, connect};
 use protocol::role::Role;
 
 use crate::command::{self, Command};
-use crate::exit::Exit;
 use crate::help;
 use crate::outcome::Outcome;
 use crate::verbs::{control, diag, files, pool, selftest, telemetry};
@@ -110,33 +109,17 @@ impl Shell {
     }
 
     /// What to connect to as `role`.
-    fn target_as(&self, role: Role, ticket: Option<String>) -> Result<Target, String> {
-        let Config {
-            host,
-            port,
-            auth_token,
-            state,
-            env,
-            ..
-        } = &self.config;
-        let state = StateDir::locate(state.as_deref(), env).ok();
-        let found =
-            find_auth_token(auth_token.as_deref(), env, state.as_ref()).map_err(|why| why.to_string())?;
-        let ticket = match ticket {
-            Some(text) => {
-                let ticket =
-                    Secret::resolve(&text, env).map_err(|why| format!("the ticket is unusable: {why}"))?;
-                Some(ticket.expose().to_owned())
-            }
-            None => None,
-        };
-        Ok(Target {
-            host: host.clone(),
-            port: *port,
-            auth_token: found.token,
+    fn target_as(&self, role: Role, ticket: Option<&str>) -> Result<Target, FlagsError> {
+        let config = &self.config;
+        let flags = Flags {
+            host: &config.host,
+            port: config.port,
             role,
             ticket,
-        })
+            auth_token: config.auth_token.as_deref(),
+            state: config.state.as_deref(),
+        };
+        flags.target(&config.env)
     }
 
     async fn dispatch(&mut self, command: Command) -> Outcome {
@@ -212,10 +195,10 @@ impl Shell {
         if let Some(old) = self.session.take() {
             old.quit().await;
         }
-        let target = match self.target_as(role, ticket) {
+        let target = match self.target_as(role, ticket.as_deref()) {
             Ok(target) => target,
             Err(why) => {
-                outcome.fail(Exit::Authentication, why, false);
+                outcome.fail(Exit::Authentication, why.to_string(), false);
                 return outcome;
             }
         };

@@ -10,6 +10,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use protocol::hex::Hex;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -394,10 +395,7 @@ impl Manifest {
     /// Parses and checks a manifest's text.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         let mut manifest: Self = toml::from_str(text).map_err(ManifestError::Syntax)?;
-        manifest.sha256 = Sha256::digest(text.as_bytes())
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        manifest.sha256 = Hex(&Sha256::digest(text.as_bytes())).to_string();
         manifest.check().map_err(ManifestError::Invalid)?;
         Ok(manifest)
     }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use netstack::forward::{self, ForwardConfig, Route};
 use protocol::frame::{Decoder, Event, Phase};
+use protocol::hex::Hex;
 use runtime::hosted::{Handle, Hosted, HostedConfig};
 use runtime::topology::Build;
 
@@ -232,7 +233,7 @@ fn handshakes(manifest: &Manifest) -> u16 {
 fn boot_id() -> Result<String, RunError> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(RunError::Entropy)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(Hex(&bytes).to_string())
 }
 
 /// Authenticates, says PING, and leaves. It does not attach: a probe is no operator.

@@ -9,6 +9,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use client::state::{Environment, Secret, SecretError, StateDir, StateError, TicketSecrets};
+use protocol::hex::Hex;
 use protocol::role::Role;
 use protocol::secret::is_placeholder;
 
@@ -118,8 +119,7 @@ fn tickets(manifest: &Manifest, state: &StateDir, listen: SocketAddr) -> Result<
 fn generate() -> Result<Secret, SecretsError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(SecretsError::Entropy)?;
-    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Secret::new(text).map_err(|error| SecretsError::Value("generated", error))
+    Secret::new(Hex(&bytes).to_string()).map_err(|error| SecretsError::Value("generated", error))
 }
 
 #[cfg(test)]

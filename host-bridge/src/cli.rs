@@ -6,20 +6,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Parser};
-use client::state::{Environment, Secret, StateDir, find_auth_token};
-use client::{Options, Resend, Target};
+use client::state::Environment;
+use client::{Flags, FlagsError, Options, Resend, Target};
 use protocol::b64;
 use protocol::limits::ECHO_BYTES;
 use protocol::role::Role;
 
-use crate::exit::Exit;
+use crate::exit::MEANINGS;
 
 /// Publishes this host's GPUs and models to a hive, and follows what the hive decides about them.
 #[derive(Debug, Clone, Parser)]
 #[command(
     name = "gpu-bridge-host",
     version,
-    after_help = exit_statuses(),
+    after_help = MEANINGS.to_string(),
     group = ArgGroup::new("what").args(["list", "publish"]).required(true)
 )]
 pub struct Cli {
@@ -75,24 +75,16 @@ pub struct Cli {
 
 impl Cli {
     /// Where the hive is and the credentials for it, found as `cohsh` finds them.
-    pub(crate) fn target(&self, env: &Environment) -> Result<Target, String> {
-        // Without a home there may still be a token in a flag or a variable.
-        let state = StateDir::locate(self.state.as_deref(), env).ok();
-        let found = find_auth_token(self.auth_token.as_deref(), env, state.as_ref())
-            .map_err(|why| why.to_string())?;
-        let ticket = self
-            .ticket
-            .as_deref()
-            .map(|text| Secret::resolve(text, env))
-            .transpose()
-            .map_err(|why| format!("the ticket is unusable: {why}"))?;
-        Ok(Target {
-            host: self.tcp_host.clone(),
+    pub(crate) fn target(&self, env: &Environment) -> Result<Target, FlagsError> {
+        let flags = Flags {
+            host: &self.tcp_host,
             port: self.tcp_port,
-            auth_token: found.token,
             role: Role::Queen,
-            ticket: ticket.map(|ticket| ticket.expose().to_owned()),
-        })
+            ticket: self.ticket.as_deref(),
+            auth_token: self.auth_token.as_deref(),
+            state: self.state.as_deref(),
+        };
+        flags.target(env)
     }
 
     /// Time limits and tries. A line that was cut off is not repeated by itself: a publish begins again.
@@ -115,14 +107,6 @@ fn line_digits(text: &str) -> Result<usize, String> {
         .ok()
         .filter(|digits| (4..=max).contains(digits) && digits % 4 == 0)
         .ok_or_else(|| format!("write a multiple of 4 from 4 to {max}"))
-}
-
-fn exit_statuses() -> String {
-    let mut text = String::from("Exit status:");
-    for exit in Exit::ALL {
-        text.push_str(&format!("\n  {}  {}", exit.code(), exit.meaning()));
-    }
-    text
 }
 
 #[cfg(test)]
@@ -155,7 +139,7 @@ mod tests {
         let cli = cli("gpu-bridge-host --publish").unwrap();
         let env = Environment::of([("COHSH_AUTH_TOKEN", "second"), ("COH_AUTH_TOKEN", "first")]);
         assert_eq!(cli.target(&env).unwrap().auth_token.expose(), "first");
-        let missing = cli.target(&Environment::empty()).unwrap_err();
+        let missing = cli.target(&Environment::empty()).unwrap_err().to_string();
         assert!(missing.contains("--auth-token"), "{missing}");
     }
 

@@ -7,13 +7,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use client::{Error, Options, Session, Target, connect};
+use client::{Error, Exit, Options, Session, Target, connect};
 use protocol::gpu::is_model_id;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::activation::Activator;
-use crate::exit::Exit;
 use crate::lease::{forget_ended, news};
 use crate::offer::{Look, Offer};
 use crate::publish::{Patience, PublishError, is_published, publish};

@@ -21,12 +21,11 @@ pub mod snapshot;
 pub mod source;
 mod status;
 
-use client::connect;
 use client::state::Environment;
+use client::{Exit, connect};
 
 use crate::activation::Activator;
 use crate::cli::Cli;
-use crate::exit::Exit;
 use crate::follow::{Follower, Settings};
 use crate::offer::{Look, Offer};
 use crate::publish::{Patience, PublishError, publish};
@@ -63,9 +62,9 @@ fn try_run(cli: &Cli) -> Result<Exit, Failure> {
         say(&look.snapshot.list(&look.payload));
         return Ok(shortcomings(&look));
     }
-    let target = cli.target(&Environment::process()).map_err(|message| Failure {
+    let target = cli.target(&Environment::process()).map_err(|why| Failure {
         exit: Exit::Authentication,
-        message,
+        message: why.to_string(),
     })?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -106,7 +105,7 @@ fn shortcomings(look: &Look) -> Exit {
     if look.problems.is_empty() {
         Exit::Ok
     } else {
-        Exit::Incomplete
+        Exit::Shortfall
     }
 }
 

@@ -5,5 +5,5 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    ExitCode::from(host_bridge::run(&host_bridge::cli::Cli::parse()).code())
+    host_bridge::run(&host_bridge::cli::Cli::parse()).into()
 }

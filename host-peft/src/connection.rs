@@ -6,11 +6,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use client::state::{Environment, Secret, StateDir, find_auth_token};
-use client::{Options, Resend, Session, Target, connect};
+use client::state::Environment;
+use client::{Exit, Flags, Options, Resend, Session, Target, connect};
 use protocol::role::Role;
 
-use crate::exit::Exit;
 use crate::report::Failure;
 
 /// Where the hive is, and as whom to attach.
@@ -35,7 +34,7 @@ pub struct Connection {
     )]
     pub tcp_port: u16,
     /// Role to attach as.
-    #[arg(long, value_parser = role, default_value = "queen", global = true)]
+    #[arg(long, default_value = "queen", global = true)]
     pub role: Role,
     /// Ticket to attach with: the token, env:NAME or file:/abs/path.
     #[arg(long, global = true)]
@@ -52,24 +51,17 @@ pub struct Connection {
 impl Connection {
     /// What the flags and the environment mean.
     pub fn target(&self, env: &Environment) -> Result<Target, Failure> {
-        let unusable = |why: String| Failure::new(Exit::Authentication, why);
-        // Without a home there may still be a token in a flag or a variable.
-        let state = StateDir::locate(self.state.as_deref(), env).ok();
-        let found = find_auth_token(self.auth_token.as_deref(), env, state.as_ref())
-            .map_err(|why| unusable(why.to_string()))?;
-        let ticket = self
-            .ticket
-            .as_deref()
-            .map(|text| Secret::resolve(text, env))
-            .transpose()
-            .map_err(|why| unusable(format!("the ticket is unusable: {why}")))?;
-        Ok(Target {
-            host: self.tcp_host.clone(),
+        let flags = Flags {
+            host: &self.tcp_host,
             port: self.tcp_port,
-            auth_token: found.token,
             role: self.role,
-            ticket: ticket.map(|ticket| ticket.expose().to_owned()),
-        })
+            ticket: self.ticket.as_deref(),
+            auth_token: self.auth_token.as_deref(),
+            state: self.state.as_deref(),
+        };
+        flags
+            .target(env)
+            .map_err(|why| Failure::new(Exit::Authentication, why))
     }
 
     /// Connects and attaches. What changes something is not sent twice unless the caller says so.
@@ -80,9 +72,4 @@ impl Connection {
         };
         Ok(connect(self.target(&Environment::process())?, options).await?)
     }
-}
-
-fn role(text: &str) -> Result<Role, String> {
-    let labels = Role::ALL.map(Role::label).join(", ");
-    Role::from_label(text).ok_or_else(|| format!("use one of {labels}"))
 }

@@ -6,12 +6,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use client::Session;
+use client::{Exit, Session};
 use protocol::gpu::is_gpu_id;
 
 use crate::connection::Connection;
 use crate::disk::Disk;
-use crate::exit::Exit;
 use crate::registry::{ModelId, Registry};
 use crate::report::{Failure, Report};
 
@@ -75,7 +74,7 @@ impl Checks {
         if !self.failed.is_empty() {
             let checks = self.lines.join("\n");
             let why = format!("failed: {}\n{checks}", self.failed.join(", "));
-            return Err(Failure::new(Exit::Check, why));
+            return Err(Failure::new(Exit::Shortfall, why));
         }
         let mut report = Report::new();
         report.set("checks", self.lines.clone());

@@ -20,9 +20,10 @@ pub mod report;
 pub mod run;
 pub mod telemetry;
 
+use client::Exit;
+
 use crate::cli::{Cli, Command};
 use crate::disk::{Disk, Watch};
-use crate::exit::Exit;
 use crate::report::{Area, Failure, show};
 
 /// Does what the command line asks for, telling `watch` of every change of the file system, and says how to end.

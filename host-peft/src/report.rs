@@ -6,10 +6,8 @@
 use core::fmt;
 use std::io::{self, Write};
 
-use client::Error;
+use client::{Error, Exit};
 use serde_json::{Map, Value, json};
-
-use crate::exit::Exit;
 
 /// What a command did.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -85,53 +85,22 @@ impl Flows {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frames;
     use core::net::Ipv4Addr;
-    use smoltcp::phy::ChecksumCapabilities;
-    use smoltcp::wire::{Ipv4Repr, TcpControl, TcpRepr};
+    use smoltcp::wire::{EthernetAddress, TcpControl};
 
     const OWN: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 2), 80);
     const PEER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 5_000);
 
     /// Sends a segment through `flows`; the sequence number it leaves with.
     fn send(flows: &mut Flows, control: TcpControl, seq: i32, payload: &[u8]) -> i32 {
-        let tcp = TcpRepr {
-            src_port: OWN.port(),
-            dst_port: PEER.port(),
-            control,
-            seq_number: TcpSeqNumber(seq),
-            ack_number: Some(TcpSeqNumber(1)),
-            window_len: 1_000,
-            window_scale: None,
-            max_seg_size: None,
-            sack_permitted: false,
-            sack_ranges: [None, None, None],
-            timestamp: None,
-            payload,
-        };
-        let ip = Ipv4Repr {
-            src_addr: *OWN.ip(),
-            dst_addr: *PEER.ip(),
-            next_header: IpProtocol::Tcp,
-            payload_len: tcp.buffer_len(),
-            hop_limit: 64,
-        };
-        let (own, peer) = ((*OWN.ip()).into(), (*PEER.ip()).into());
-        let checksums = ChecksumCapabilities::default();
-        let mut bytes = vec![0; 14 + ip.buffer_len() + tcp.buffer_len()];
-        let mut ethernet = EthernetFrame::new_unchecked(&mut bytes);
-        ethernet.set_ethertype(EthernetProtocol::Ipv4);
-        let mut packet = Ipv4Packet::new_unchecked(ethernet.payload_mut());
-        ip.emit(&mut packet, &checksums);
-        tcp.emit(
-            &mut TcpPacket::new_unchecked(packet.payload_mut()),
-            &own,
-            &peer,
-            &checksums,
-        );
+        let mac = EthernetAddress([2, 0, 0, 0, 0, 2]);
+        let segment = frames::segment(control, seq, Some(1), payload);
+        let mut bytes = frames::frame((mac, OWN), (mac, PEER), segment);
         flows.correct(&mut bytes);
         let packet = Ipv4Packet::new_unchecked(&bytes[14..]);
         let segment = TcpPacket::new_unchecked(packet.payload());
-        assert!(segment.verify_checksum(&own, &peer));
+        assert!(segment.verify_checksum(&(*OWN.ip()).into(), &(*PEER.ip()).into()));
         segment.seq_number().0
     }
 

@@ -16,6 +16,8 @@ mod error;
 mod flows;
 #[cfg(feature = "forward")]
 pub mod forward;
+#[cfg(test)]
+mod frames;
 mod link;
 mod listener;
 mod race;

@@ -43,52 +43,19 @@ impl Segment {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::{vec, vec::Vec};
+    use crate::frames;
+    use alloc::vec::Vec;
     use core::net::Ipv4Addr;
     use proptest::prelude::*;
-    use smoltcp::phy::ChecksumCapabilities;
-    use smoltcp::wire::{EthernetAddress, Ipv4Repr, TcpControl, TcpRepr, TcpSeqNumber};
+    use smoltcp::wire::{EthernetAddress, TcpControl};
 
     const CLIENT: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 5000);
     const SERVER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 2), 80);
 
     fn frame(control: TcpControl, ack: bool) -> Vec<u8> {
-        let tcp = TcpRepr {
-            src_port: CLIENT.port(),
-            dst_port: SERVER.port(),
-            control,
-            seq_number: TcpSeqNumber(7),
-            ack_number: ack.then_some(TcpSeqNumber(9)),
-            window_len: 1000,
-            window_scale: None,
-            max_seg_size: None,
-            sack_permitted: false,
-            sack_ranges: [None, None, None],
-            timestamp: None,
-            payload: b"",
-        };
-        let ip = Ipv4Repr {
-            src_addr: *CLIENT.ip(),
-            dst_addr: *SERVER.ip(),
-            next_header: IpProtocol::Tcp,
-            payload_len: tcp.buffer_len(),
-            hop_limit: 64,
-        };
-        let checksums = ChecksumCapabilities::default();
-        let mut bytes = vec![0; 14 + ip.buffer_len() + tcp.buffer_len()];
-        let mut ethernet = EthernetFrame::new_unchecked(&mut bytes);
-        ethernet.set_dst_addr(EthernetAddress([2, 0, 0, 0, 0, 2]));
-        ethernet.set_ethertype(EthernetProtocol::Ipv4);
-        let mut packet = Ipv4Packet::new_unchecked(ethernet.payload_mut());
-        ip.emit(&mut packet, &checksums);
-        let mut segment = TcpPacket::new_unchecked(packet.payload_mut());
-        tcp.emit(
-            &mut segment,
-            &(*CLIENT.ip()).into(),
-            &(*SERVER.ip()).into(),
-            &checksums,
-        );
-        bytes
+        let mac = EthernetAddress([2, 0, 0, 0, 0, 2]);
+        let segment = frames::segment(control, 7, ack.then_some(9), b"");
+        frames::frame((mac, CLIENT), (mac, SERVER), segment)
     }
 
     #[test]

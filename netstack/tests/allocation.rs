@@ -2,39 +2,17 @@
 
 mod common;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 
 use common::{GUEST, HOST, LINK, config, guest_stack, serve};
+use counting_alloc::{CountingAlloc, allocations};
 use netstack::forward::{self, ForwardConfig, Route};
 use runtime::hosted::{Hosted, HostedConfig};
 use runtime::topology::{DomainSpec, LinkSpec, Topology};
 
-/// Counts what each thread allocates.
-struct Counting;
-
-thread_local! {
-    static COUNT: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to `System` unchanged, which upholds the contract.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promise about `layout` is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: `pointer` came from `System.alloc` with this `layout`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAlloc = CountingAlloc;
 
 const PORT: u16 = 7;
 
@@ -94,11 +72,7 @@ fn requests_connections_and_their_ends_allocate_nothing() {
                     len += read;
                     if len == question.len() {
                         len = 0;
-                        if stream
-                            .write_all(&COUNT.with(Cell::get).to_be_bytes())
-                            .await
-                            .is_err()
-                        {
+                        if stream.write_all(&allocations().to_be_bytes()).await.is_err() {
                             return;
                         }
                     }

@@ -2,43 +2,16 @@
 
 mod common;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use common::TestTree;
+use counting_alloc::{CountingAlloc, allocations};
 use futures::executor::LocalPool;
 use futures::task::LocalSpawnExt;
 use ninep::codec::{Tag, parse_r, parse_t};
 use ninep::pipe::{self, Pipe};
 use ninep::{Client, ClientConfig, ClientError, Errno, Fid, OpenFlags, Server, ServerConfig};
 
-/// Counts what the thread allocates.
-struct Counting;
-
-thread_local! {
-    static COUNT: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to `System` unchanged, which upholds the contract.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promise about `layout` is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: `pointer` came from `System.alloc` with this `layout`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn allocations() -> u64 {
-    COUNT.with(Cell::get)
-}
+static ALLOCATOR: CountingAlloc = CountingAlloc;
 
 /// Every kind of request once, good and refused.
 async fn round(client: &Client<Pipe>, root: &Fid, buf: &mut [u8]) -> u32 {

@@ -7,6 +7,7 @@ use core::fmt;
 
 use sha2::{Digest, Sha256};
 
+use crate::hex::Hex;
 use crate::limits::{CHUNK_LINE_BYTES, CHUNK_LINES, OUT_LINE_BYTES, RECORD_BYTES};
 
 /// What every line of a group begins with.
@@ -109,9 +110,14 @@ fn cut(text: &str) -> (&str, &str) {
 
 impl fmt::Display for Chunk<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{PREFIX}{:04x}:{:04x}:", self.seq, self.count)?;
-        self.digest.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
-        write!(f, ":{}", self.payload)
+        write!(
+            f,
+            "{PREFIX}{:04x}:{:04x}:{}:{}",
+            self.seq,
+            self.count,
+            Hex(&self.digest),
+            self.payload
+        )
     }
 }
 

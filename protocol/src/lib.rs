@@ -14,6 +14,7 @@ pub mod command;
 pub mod control;
 pub mod frame;
 pub mod gpu;
+pub mod hex;
 pub mod ingest;
 mod json;
 pub mod lifecycle;

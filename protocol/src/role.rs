@@ -4,6 +4,7 @@
 //! It never decides what a role may do; that is NineDoor's access policy.
 
 use core::fmt;
+use core::str::FromStr;
 
 /// The role of a session, with its code in ticket claims (WIRE 2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,9 +80,34 @@ impl fmt::Display for Role {
     }
 }
 
+impl FromStr for Role {
+    type Err = UnknownRole;
+
+    fn from_str(label: &str) -> Result<Role, UnknownRole> {
+        Role::from_label(label).ok_or(UnknownRole)
+    }
+}
+
+/// The text is no role's label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownRole;
+
+impl fmt::Display for UnknownRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("use one of ")?;
+        for (n, role) in Role::ALL.into_iter().enumerate() {
+            write!(f, "{}{role}", if n == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+impl core::error::Error for UnknownRole {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::string::ToString;
 
     #[test]
     fn labels_and_codes_are_bijections() {
@@ -98,5 +124,10 @@ mod tests {
         assert_eq!(Role::from_label("Worker"), Some(Role::WorkerHeartbeat));
         assert_eq!(Role::from_label("worker-"), None);
         assert_eq!(Role::from_label("queen-actor"), None);
+        let unknown = "king".parse::<Role>().unwrap_err().to_string();
+        assert_eq!(
+            unknown,
+            "use one of queen, worker-heartbeat, worker-gpu, worker-bus, worker-lora"
+        );
     }
 }

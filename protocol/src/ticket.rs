@@ -5,6 +5,7 @@
 
 use core::fmt::{self, Write as _};
 
+use crate::hex::Hex;
 use crate::limits::{TICKET_BYTES, TICKET_SCOPES};
 use crate::path::Path;
 use crate::role::Role;
@@ -235,14 +236,6 @@ fn hex_bytes(text: &str) -> Result<impl Iterator<Item = Result<u8, TicketError>>
             (Some(high), Some(low)) => Ok(high << 4 | low),
             _ => Err(TicketError::Malformed),
         }))
-}
-
-struct Hex<'a>(&'a [u8]);
-
-impl fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
 }
 
 impl<'a> Claims<'a> {

@@ -1,10 +1,10 @@
 //! A host of one's own, with another executor than the crate's: what seL4 needs, in a few lines.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use counting_alloc::{CountingAlloc, allocations};
 use futures::executor::{LocalPool, LocalSpawner};
 use futures::future::LocalFutureObj;
 use futures::task::LocalSpawn;
@@ -17,30 +17,8 @@ use runtime::link::{LinkMemory, Side};
 use runtime::time::Instant;
 use runtime::topology::DomainLimits;
 
-/// Counts this thread's allocations.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: everything is passed on to the system's allocator; counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // A thread that is ending has no counter any more, and is not the one that counts.
-        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller keeps the promises that `System` asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the promises that `System` asks for.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAlloc = CountingAlloc;
 
 /// `futures`' pool, of which seL4's `sel4-async-single-threaded-executor` is a port.
 struct Pool(LocalPool);
@@ -198,12 +176,12 @@ fn the_pool_of_futures_will_do() {
 #[test]
 fn a_request_allocates_nothing_after_boot() {
     let (mut host, answers) = converse(|| FifoExecutor::new(8));
-    let before = ALLOCATIONS.get();
+    let before = allocations();
     for _ in 0..1_000 {
         host.run();
         host.now = host.now + Duration::from_millis(1);
     }
-    assert_eq!((ALLOCATIONS.get() - before, answers.get()), (0, 1_100));
+    assert_eq!((allocations() - before, answers.get()), (0, 1_100));
 }
 
 #[test]

@@ -1,72 +1,17 @@
 //! After boot the request path allocates nothing: the threads of the actors are counted.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use client::state::StateDir;
+use counting_alloc::{CountingAlloc, allocations_by_thread};
 use hive::run;
 use hive::{Manifest, Secrets};
 use tests::Console;
 use tests::ninep::Client;
 
-/// Threads are told apart by their id; the kernel's default limit on ids is far below this.
-const THREADS: usize = 1 << 22;
-
-static ALLOCATIONS: [AtomicU64; THREADS] = [const { AtomicU64::new(0) }; THREADS];
-
-struct Counting;
-
-fn count() {
-    // SAFETY: gettid has no preconditions and cannot fail.
-    let thread = unsafe { libc::gettid() };
-    ALLOCATIONS[thread as usize % THREADS].fetch_add(1, Ordering::Relaxed);
-}
-
-// SAFETY: every call goes to the system's allocator unchanged; counting touches only a static.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller keeps the contract, which is the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract, which is the same.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller keeps the contract, which is the same.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// Allocations so far, by the name of the thread that made them.
-fn allocations() -> BTreeMap<String, u64> {
-    let mut by_name = BTreeMap::new();
-    for task in std::fs::read_dir("/proc/self/task").expect("our own threads") {
-        let task = task.expect("an entry").path();
-        let id: usize = task
-            .file_name()
-            .and_then(|id| id.to_str())
-            .expect("an id")
-            .parse()
-            .expect("a number");
-        let Ok(name) = std::fs::read_to_string(task.join("comm")) else {
-            continue;
-        };
-        *by_name.entry(name.trim().to_owned()).or_default() +=
-            ALLOCATIONS[id % THREADS].load(Ordering::Relaxed);
-    }
-    by_name
-}
+static ALLOCATOR: CountingAlloc = CountingAlloc;
 
 /// Telemetry comes in, goes for want of room, is read, and becomes jobs.
 fn ingest(console: &mut Console, device: usize, n: usize) {
@@ -202,9 +147,9 @@ fn the_request_path_allocates_nothing_after_boot() {
         });
     };
     in_parallel(20);
-    let before = allocations();
+    let before = allocations_by_thread();
     in_parallel(60);
-    let after = allocations();
+    let after = allocations_by_thread();
     for thread in ["request", "workers"] {
         let (before, after) = (before.get(thread), after.get(thread));
         assert!(

@@ -2,45 +2,18 @@
 
 mod house;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
+use counting_alloc::{CountingAlloc, allocations_by_thread};
 use house::{Session, config, connect, console, topology, worker_token};
 use ninep::OpenFlags;
 use runtime::Context;
 use runtime::hosted::{Hosted, HostedConfig};
 use runtime::topology::Build;
 
-/// Counts the allocations of the threads that ask for it.
-struct Counting;
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-thread_local! {
-    static COUNTED: Cell<bool> = const { Cell::new(false) };
-}
-
-// SAFETY: every call is passed on to the system's allocator as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if COUNTED.get() {
-            ALLOCATIONS.fetch_add(1, Ordering::SeqCst);
-        }
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAlloc = CountingAlloc;
 
 #[test]
 fn the_request_path_allocates_nothing() {
@@ -53,24 +26,14 @@ fn the_request_path_allocates_nothing() {
     let sender = Mutex::new(sender);
     for domain in &mut topology.domains {
         domain.thread = domain.name.clone();
-        match (domain.name.as_str(), &domain.build) {
-            ("ninedoor", Build::Plain(build)) => {
-                let build = build.clone();
-                domain.build = Build::Plain(Arc::new(move |ctx| {
-                    COUNTED.set(true);
-                    build(ctx);
-                }));
-            }
-            ("clients", _) => {
-                let sender = sender.lock().unwrap().clone();
-                domain.build = Build::Plain(Arc::new(move |ctx| {
-                    let (ctx, sender) = (ctx.clone(), sender.clone());
-                    ctx.clone()
-                        .spawn(async move { sender.send(measure(ctx).await).unwrap() })
-                        .unwrap();
-                }));
-            }
-            _ => {}
+        if domain.name == "clients" {
+            let sender = sender.lock().unwrap().clone();
+            domain.build = Build::Plain(Arc::new(move |ctx| {
+                let (ctx, sender) = (ctx.clone(), sender.clone());
+                ctx.clone()
+                    .spawn(async move { sender.send(measure(ctx).await).unwrap() })
+                    .unwrap();
+            }));
         }
     }
     let hive = Hosted::start(topology, HostedConfig::default()).expect("it starts");
@@ -88,8 +51,8 @@ fn the_request_path_allocates_nothing() {
     drop(hive);
 }
 
-async fn measure(ctx: Context) -> (usize, usize, usize) {
-    let now = || ALLOCATIONS.load(Ordering::SeqCst);
+async fn measure(ctx: Context) -> (u64, u64, u64) {
+    let now = || allocations_by_thread()["ninedoor"];
     let actor = connect(&ctx, "queen-ninedoor")
         .await
         .attach("queen-actor", "")

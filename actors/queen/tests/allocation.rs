@@ -2,13 +2,11 @@
 //!
 //! The real actors on threads of their own, behind a real NineDoor, which is not counted here (its own suite does).
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
+use counting_alloc::{CountingAlloc, allocations_by_thread};
 use ninep::{Client, ClientConfig, ClientError, Fid, OpenFlags};
 use protocol::role::Role;
 use protocol::ticket::Key;
@@ -17,33 +15,8 @@ use runtime::hosted::{Hosted, HostedConfig};
 use runtime::link::Connection;
 use runtime::topology::{DomainSpec, LinkSpec, Topology};
 
-/// Counts the allocations of the threads that ask for it.
-struct Counting;
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-thread_local! {
-    static COUNTED: Cell<bool> = const { Cell::new(false) };
-}
-
-// SAFETY: every call is passed on to the system's allocator as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if COUNTED.get() {
-            ALLOCATIONS.fetch_add(1, Ordering::SeqCst);
-        }
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAlloc = CountingAlloc;
 
 /// Rounds before the count begins: every slot, place and buffer has been used by then.
 const WARM_ROUNDS: usize = 30;
@@ -80,16 +53,13 @@ fn spawning_ticking_killing_and_refusing_allocate_nothing() {
         })
         .with_region("journal", 524_288),
         DomainSpec::new("queen", move |ctx| {
-            COUNTED.set(true);
             queen::spawn(ctx, config.clone()).unwrap();
         })
         .with_region("journal", journal_bytes),
         DomainSpec::new("worker-heart", |ctx| {
-            COUNTED.set(true);
             worker_heart::spawn(ctx, worker_heart::Config::default()).unwrap();
         }),
         DomainSpec::new("worker-gpu", |ctx| {
-            COUNTED.set(true);
             worker_gpu::spawn(ctx, worker_gpu::Config::default()).unwrap();
         }),
     ];
@@ -124,7 +94,16 @@ fn spawning_ticking_killing_and_refusing_allocate_nothing() {
     drop(hive);
 }
 
-async fn measure(ctx: Context) -> (usize, usize, usize) {
+/// What the domains that are counted have allocated so far.
+fn allocations() -> u64 {
+    let by_thread = allocations_by_thread();
+    ["queen", "worker-heart", "worker-gpu"]
+        .map(|domain| by_thread[domain])
+        .iter()
+        .sum()
+}
+
+async fn measure(ctx: Context) -> (u64, u64, u64) {
     let link = ctx.link("console-ninedoor").expect("there is one");
     let client = Client::new(link.connect().await, ClientConfig::default());
     let work = async {
@@ -133,15 +112,15 @@ async fn measure(ctx: Context) -> (usize, usize, usize) {
         while cat(&client, &root, "/proc/lifecycle/state").await != Ok("state=ONLINE\n".into()) {
             ctx.sleep(Duration::from_millis(1)).await;
         }
-        let (booted, mut warm) = (ALLOCATIONS.load(Ordering::SeqCst), 0);
+        let (booted, mut warm) = (allocations(), 0);
         let mut next = 1;
         for round in 0..ROUNDS {
             if round == WARM_ROUNDS {
-                warm = ALLOCATIONS.load(Ordering::SeqCst);
+                warm = allocations();
             }
             next = one_round(&ctx, &client, &root, next).await;
         }
-        (booted, warm, ALLOCATIONS.load(Ordering::SeqCst))
+        (booted, warm, allocations())
     };
     match futures::future::select(pin!(client.run()), pin!(work)).await {
         futures::future::Either::Left((error, _)) => panic!("the door broke off: {error}"),

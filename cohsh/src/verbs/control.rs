@@ -2,12 +2,11 @@
 //!
 //! Answers for the lines and for the check that is made before a lifecycle word is sent. Never retries a refusal.
 
-use client::{QUEEN_CTL, Session};
+use client::{Exit, QUEEN_CTL, Session};
 use protocol::control::QueenRequest;
 use protocol::lifecycle::{Command, State, transition};
 use protocol::limits::CONTROL_BYTES;
 
-use crate::exit::Exit;
 use crate::outcome::Outcome;
 
 const STATE_FILE: &str = "/proc/lifecycle/state";

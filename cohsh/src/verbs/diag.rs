@@ -2,10 +2,10 @@
 //!
 //! Answers for the addresses of both ends. Never sends a byte.
 
+use client::Exit;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::exit::Exit;
 use crate::outcome::Outcome;
 use crate::shell::Config;
 

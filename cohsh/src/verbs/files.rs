@@ -5,9 +5,8 @@
 
 use std::path::Path;
 
-use client::{Session, binary, content};
+use client::{Exit, Session, binary, content};
 
-use crate::exit::Exit;
 use crate::outcome::Outcome;
 
 /// Reads a file; shows it, or writes it to `out`.

@@ -5,13 +5,12 @@
 
 use std::time::Instant;
 
-use client::{Error, Options, Session, Target, connect};
+use client::{Error, Exit, Options, Session, Target, connect};
 use protocol::limits::ECHO_BYTES;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::command::PoolBench;
-use crate::exit::Exit;
 use crate::outcome::Outcome;
 
 /// Sessions that are lent out, at most as many as there are.
@@ -79,7 +78,7 @@ pub(crate) async fn bench(
     match why {
         Some(Error::Refused(refusal)) => outcome.ack(refusal.ack()),
         Some(error) => outcome.error(&error),
-        None if !good => outcome.fail(Exit::Expectation, result.clone(), true),
+        None if !good => outcome.fail(Exit::Shortfall, result.clone(), true),
         None => {}
     }
     outcome.respond(result);

@@ -5,11 +5,11 @@
 
 use std::time::{Duration, Instant};
 
+use client::Exit;
 use serde::Serialize;
 use tokio::time::timeout_at;
 
 use crate::command::{self, Command, Mode};
-use crate::exit::Exit;
 use crate::outcome::Outcome;
 use crate::runner::{Runner, Step};
 use crate::script::{self, Located, Statement};
@@ -212,7 +212,7 @@ fn report(report: Report, json: bool) -> Outcome {
         outcome.respond(summary.clone());
     }
     if !report.ok {
-        outcome.fail(Exit::Expectation, summary, !json);
+        outcome.fail(Exit::Shortfall, summary, !json);
     }
     outcome
 }

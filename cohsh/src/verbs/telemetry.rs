@@ -6,9 +6,8 @@
 use std::path::Path;
 
 use client::telemetry::{self, ROOT, SEGMENT_BYTES, TEXT_TYPES};
-use client::{Error, Session};
+use client::{Error, Exit, Session};
 
-use crate::exit::Exit;
 use crate::outcome::Outcome;
 
 /// Appends `file` to a new segment of `device`.

@@ -12,6 +12,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use protocol::hex::Hex;
 use sha2::{Digest, Sha256};
 
 use super::tools::{Missing, Sdk, Toolchain};
@@ -182,12 +183,12 @@ impl Job {
         }
         let mut facts = vec![
             "host=sel4".to_owned(),
-            format!("kernel.sha256={}", hex(&kernel)),
+            format!("kernel.sha256={}", Hex(&kernel)),
             format!(
                 "sdk=microkit-{} board={BOARD} config={config}",
                 self.sdk.version().map_err(at(Path::new("the SDK's VERSION")))?
             ),
-            format!("image.sha256={}", hex(&image.finalize())),
+            format!("image.sha256={}", Hex(&image.finalize())),
         ];
         facts.append(&mut domains);
         Ok(facts)
@@ -241,10 +242,6 @@ fn private(path: &Path, contents: &[u8]) -> Result<(), QemuError> {
         .open(path);
     file.and_then(|mut file| file.write_all(contents))
         .map_err(at(path))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn random() -> Result<u64, QemuError> {

@@ -6,14 +6,13 @@
 use core::fmt;
 use std::time::Duration;
 
-use client::{Error, Session};
+use client::{Error, Exit, Session};
 use protocol::control::QueenRequest;
 use protocol::gpu::{self, LEASE_BYTES, LeaseState};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::last_line;
-use crate::exit::Exit;
 use crate::report::Failure;
 
 /// How long a granted lease may take to appear.

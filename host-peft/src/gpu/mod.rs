@@ -7,7 +7,7 @@ mod info;
 mod lease;
 
 use clap::{Args, Subcommand};
-use client::{Error, Session};
+use client::{Error, Exit, Session};
 use protocol::control::{Budget, GpuLease, QueenRequest};
 use protocol::gpu::is_gpu_id;
 use serde_json::Value;
@@ -16,7 +16,6 @@ pub use self::info::{Info, InfoError};
 pub use self::lease::{Lease, LeaseError, in_force, latest_of, read};
 
 use crate::connection::Connection;
-use crate::exit::Exit;
 use crate::report::{Failure, Report};
 
 /// What to do.

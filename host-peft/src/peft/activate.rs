@@ -6,12 +6,11 @@
 //!
 //! Never activates a model whose files are not those that were imported.
 
-use client::{Error, Refusal, Session};
+use client::{Error, Exit, Refusal, Session};
 
 use super::{Activate, Rollback, tell_repairs};
 use crate::connection::Connection;
 use crate::disk::Disk;
-use crate::exit::Exit;
 use crate::registry::{Active, ModelId, Pending, Registry, RegistryError};
 use crate::report::{Failure, Report};
 

@@ -5,12 +5,11 @@
 
 use std::path::Path;
 
-use client::{Session, binary};
+use client::{Exit, Session, binary};
 
 use super::Export;
 use crate::connection::Connection;
 use crate::disk::Disk;
-use crate::exit::Exit;
 use crate::report::{Failure, Report};
 
 /// The hive's directory of jobs.

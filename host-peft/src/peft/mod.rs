@@ -10,11 +10,11 @@ mod import;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use client::Exit;
 
 pub(crate) use self::export::content;
 use crate::connection::Connection;
 use crate::disk::{Disk, ReadError, Unfit};
-use crate::exit::Exit;
 use crate::registry::{ModelId, Registry, RegistryError};
 use crate::report::{Failure, Report};
 

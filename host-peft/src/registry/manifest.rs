@@ -6,6 +6,7 @@
 use core::fmt;
 use std::path::Path;
 
+use protocol::hex::Hex;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -29,7 +30,7 @@ pub struct FileHash {
 pub fn hash(content: &[u8]) -> FileHash {
     let digest = Sha256::digest(content);
     FileHash {
-        sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+        sha256: Hex(&digest).to_string(),
         bytes: content.len() as u64,
     }
 }

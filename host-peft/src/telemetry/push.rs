@@ -10,13 +10,12 @@ use client::telemetry::{
     REFERENCE_BYTES, ROOT, SEGMENT_BYTES, SEGMENTS, TEXT_TYPES, new_segment, records, reference_records,
     segment_bytes,
 };
-use client::{Resend, Session};
+use client::{Exit, Resend, Session};
 use protocol::ingest::{MIME_BYTES, SegmentRequest};
 use protocol::limits::ECHO_BYTES;
 
 use super::Push;
 use crate::connection::Connection;
-use crate::exit::Exit;
 use crate::gpu::component;
 use crate::report::{Failure, Report};
 

@@ -1,10 +1,12 @@
 //! Flows as two ends and a wire between them make them.
 
 use alloc::vec::Vec;
+use core::net::SocketAddrV4;
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::frames;
 
 const OWN: End = End {
     port: 31_337,
@@ -22,43 +24,12 @@ fn peer(port: u16) -> End {
 
 /// A segment from `own` to `peer`.
 fn frame(ends: Ends, control: TcpControl, seq: i32, ack: Option<i32>, payload: &[u8]) -> Vec<u8> {
-    let tcp = TcpRepr {
-        src_port: ends.own.port,
-        dst_port: ends.peer.port,
-        control,
-        seq_number: TcpSeqNumber(seq),
-        ack_number: ack.map(TcpSeqNumber),
-        window_len: 1_000,
-        window_scale: None,
-        max_seg_size: None,
-        sack_permitted: false,
-        sack_ranges: [None, None, None],
-        timestamp: None,
-        payload,
-    };
-    let ip = Ipv4Repr {
-        src_addr: ends.own.ip,
-        dst_addr: ends.peer.ip,
-        next_header: IpProtocol::Tcp,
-        payload_len: tcp.buffer_len(),
-        hop_limit: 64,
-    };
-    let checksums = ChecksumCapabilities::default();
-    let mut bytes = vec![0; 14 + ip.buffer_len() + tcp.buffer_len()];
-    let mut ethernet = EthernetFrame::new_unchecked(&mut bytes);
-    ethernet.set_src_addr(ends.own.mac);
-    ethernet.set_dst_addr(ends.peer.mac);
-    ethernet.set_ethertype(EthernetProtocol::Ipv4);
-    let mut packet = Ipv4Packet::new_unchecked(ethernet.payload_mut());
-    ip.emit(&mut packet, &checksums);
-    let mut segment = TcpPacket::new_unchecked(packet.payload_mut());
-    tcp.emit(
-        &mut segment,
-        &ends.own.ip.into(),
-        &ends.peer.ip.into(),
-        &checksums,
-    );
-    bytes
+    let side = |end: End| (end.mac, SocketAddrV4::new(end.ip, end.port));
+    frames::frame(
+        side(ends.own),
+        side(ends.peer),
+        frames::segment(control, seq, ack, payload),
+    )
 }
 
 fn out(port: u16) -> Ends {

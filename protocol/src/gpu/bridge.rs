@@ -7,6 +7,7 @@ use core::fmt;
 
 use super::SNAPSHOT_BYTES;
 use crate::b64;
+use crate::hex::Hex;
 
 /// A line of `/gpu/bridge/ctl`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +136,7 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        Hex(&self.0).fmt(f)
     }
 }
 

@@ -17,6 +17,8 @@ macro_rules! domain {
         });
 
         /// Where the start code begins the stack.
+        // SAFETY: the start code reads one word of this name, the address above the stack; Microkit maps the stack
+        // there, and nothing else defines the name.
         #[unsafe(no_mangle)]
         static __sel4_runtime_common__stack_bottom: usize = $crate::private::STACK_TOP;
     };

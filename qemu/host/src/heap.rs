@@ -29,7 +29,7 @@ static HEAP: Heap = Heap {
 
 /// Bytes of the heap region that were taken so far; they are never given back.
 pub fn used_bytes() -> usize {
-    // SAFETY: one thread, and no call of the allocator is under way.
+    // SAFETY: one thread (see `Sync`), and no call of the allocator is under way: none calls back here.
     unsafe { (*HEAP.blocks.get()).allocator().used.get() }
 }
 
@@ -52,28 +52,31 @@ impl Heap {
     }
 }
 
-// SAFETY: `Dlmalloc` gives blocks that fit the layout and do not overlap, and null when it has none.
+// SAFETY: `Dlmalloc` gives blocks that fit the layout and do not overlap, and null when it has none; a block moves with
+// its content.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: one thread; see `Sync`.
+        // SAFETY: the only reference to `blocks`: one thread (see `Sync`), and `Dlmalloc` calls `Whole` alone, which
+        // does not come back here.
         let block = unsafe { (*self.blocks.get()).malloc(layout.size(), layout.align()) };
         self.out(block, layout.size())
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as above.
+        // SAFETY: the only reference, as in `alloc`.
         let block = unsafe { (*self.blocks.get()).calloc(layout.size(), layout.align()) };
         self.out(block, layout.size())
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: as above; the caller gives a block of this allocator with its layout.
+        // SAFETY: the only reference, as in `alloc`; the caller gives a block of this allocator with its layout.
         unsafe { (*self.blocks.get()).free(block, layout.size(), layout.align()) };
         self.back(layout.size());
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: as above.
+        // SAFETY: the only reference, as in `alloc`; the caller gives a block of this allocator with its layout, and a
+        // size that is not zero.
         let moved = unsafe { (*self.blocks.get()).realloc(block, layout.size(), layout.align(), size) };
         if !moved.is_null() {
             self.back(layout.size());
@@ -87,7 +90,8 @@ struct Whole {
     used: Cell<usize>,
 }
 
-// SAFETY: `alloc` gives disjoint pieces of a region that is mapped for good and that nothing else uses.
+// SAFETY: `alloc` gives disjoint pieces of a region that the system file maps for good, for this domain's heap alone;
+// `used` only grows, and never beyond the region. Nothing is remapped, freed or said to be zero.
 unsafe impl Allocator for Whole {
     fn alloc(&self, size: usize) -> (*mut u8, usize, u32) {
         let start = self.used.get();

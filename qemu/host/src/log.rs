@@ -71,8 +71,8 @@ impl Ring {
     /// # Safety
     /// A log page is mapped there for good.
     pub unsafe fn at(address: u64) -> Self {
-        // SAFETY: the caller's promise.
         Self {
+            // SAFETY: the caller promises a log page, which is aligned and has this many bytes.
             words: unsafe { memory::shared_slice(address, hive_boot::LOG_BYTES / WORD_BYTES) },
         }
     }

@@ -9,7 +9,7 @@ use core::cell::UnsafeCell;
 #[repr(transparent)]
 pub struct Patched<T>(UnsafeCell<T>);
 
-// SAFETY: nobody writes it while the program runs.
+// SAFETY: nobody writes it while the program runs, and a read copies: threads would have nothing to race for.
 unsafe impl<T> Sync for Patched<T> {}
 
 impl<T: Copy> Patched<T> {
@@ -20,7 +20,8 @@ impl<T: Copy> Patched<T> {
 
     /// What the tool wrote.
     pub fn get(&self) -> T {
-        // SAFETY: the pointer is valid, and nobody writes. Volatile, because the compiler knows only the first value.
+        // SAFETY: the pointer is valid, being `self`'s, and nobody writes. Volatile, because the compiler knows only the
+        // first value.
         unsafe { self.0.get().read_volatile() }
     }
 }
@@ -31,6 +32,8 @@ macro_rules! patched {
     ($(#[$meta:meta])* $vis:vis $symbol:ident: $type:ty = $value:expr) => {
         $(#[$meta])*
         #[used(linker)]
+        // SAFETY: the names are Microkit's, or those that the system file gives to `setvar`; each is defined once.
+        // `.persistent` holds such variables and nothing that runs.
         #[unsafe(no_mangle)]
         #[unsafe(link_section = ".persistent")]
         #[allow(non_upper_case_globals)]

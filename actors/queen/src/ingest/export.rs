@@ -7,6 +7,7 @@
 use alloc::boxed::Box;
 
 use minicbor::Encoder;
+use protocol::hex::Hex;
 use protocol::ingest::{Carried, RECORD_BYTES};
 use protocol::line::Line;
 use protocol::refusal::Refusal;
@@ -230,14 +231,13 @@ impl Export {
         ))
         .ok()?;
         text.put(format_args!(
-            "[telemetry]\nschema = \"{TELEMETRY_SCHEMA}\"\nrecords = {}\nomitted = {}\nbytes = {}\nsha256 = \"",
-            self.records, self.omitted, self.len
+            "[telemetry]\nschema = \"{TELEMETRY_SCHEMA}\"\nrecords = {}\nomitted = {}\nbytes = {}\nsha256 = \"{}\"\n",
+            self.records,
+            self.omitted,
+            self.len,
+            Hex(&self.hash.clone().finalize())
         ))
         .ok()?;
-        for byte in self.hash.clone().finalize() {
-            text.put(format_args!("{byte:02x}")).ok()?;
-        }
-        text.push("\"\n").ok()?;
         Some(text.finish())
     }
 

@@ -1,6 +1,11 @@
 //! Bursts and floods of connection requests.
 
+use core::net::SocketAddrV4;
+
+use smoltcp::wire::{EthernetAddress, TcpControl, TcpRepr};
+
 use super::*;
+use crate::frames;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -17,40 +22,17 @@ fn roomy(connections: u16) -> World {
 
 /// A connection request from an address that never answers.
 fn spoofed_request(world: &World, number: u32) {
-    use smoltcp::phy::ChecksumCapabilities;
-    use smoltcp::wire::*;
     let source = Ipv4Addr::from_bits(0xc612_0000 | number); // 198.18.0.0/15, for benchmarks (RFC 2544)
-    let tcp = TcpRepr {
-        src_port: 1_024,
-        dst_port: PORT,
-        control: TcpControl::Syn,
-        seq_number: TcpSeqNumber(number as i32),
-        ack_number: None,
-        window_len: 1_000,
-        window_scale: None,
+    let mac = |last| EthernetAddress([2, 0, 0, 0, 0, last]);
+    let request = TcpRepr {
         max_seg_size: Some(1_460),
-        sack_permitted: false,
-        sack_ranges: [None, None, None],
-        timestamp: None,
-        payload: b"",
+        ..frames::segment(TcpControl::Syn, number as i32, None, b"")
     };
-    let ip = Ipv4Repr {
-        src_addr: source,
-        dst_addr: SERVER,
-        next_header: IpProtocol::Tcp,
-        payload_len: tcp.buffer_len(),
-        hop_limit: 64,
-    };
-    let checksums = ChecksumCapabilities::default();
-    let mut bytes = vec![0; 14 + ip.buffer_len() + tcp.buffer_len()];
-    let mut ethernet = EthernetFrame::new_unchecked(&mut bytes);
-    ethernet.set_dst_addr(EthernetAddress([2, 0, 0, 0, 0, 2]));
-    ethernet.set_src_addr(EthernetAddress([2, 0, 0, 0, 0, 9]));
-    ethernet.set_ethertype(EthernetProtocol::Ipv4);
-    let mut packet = Ipv4Packet::new_unchecked(ethernet.payload_mut());
-    ip.emit(&mut packet, &checksums);
-    let mut segment = TcpPacket::new_unchecked(packet.payload_mut());
-    tcp.emit(&mut segment, &source.into(), &SERVER.into(), &checksums);
+    let bytes = frames::frame(
+        (mac(9), SocketAddrV4::new(source, 1_024)),
+        (mac(2), SocketAddrV4::new(SERVER, PORT)),
+        request,
+    );
     world.paths[0].borrow_mut().offer(&bytes, world.now());
 }
 
