@@ -71,7 +71,6 @@ async fn round(net: &Net) {
         "FROB",
         "ATTACH queen forged",
         "ATTACH queen ",
-        "CACHELOG",
         "TEST",
     ] {
         if line.starts_with("SPAWN") {
@@ -80,7 +79,9 @@ async fn round(net: &Net) {
             client.stream(line).await;
         }
     }
-    for line in ["PING", "HELP", "BI", "CAPS", "MEM", "NETTEST", "NETSTATS"] {
+    for line in [
+        "PING", "HELP", "BI", "CAPS", "MEM", "NETTEST", "NETSTATS", "CACHELOG",
+    ] {
         client.ask(line).await;
         client.send("FENCE").await;
         while !client.line().await.starts_with("ERR PARSE") {}

@@ -29,7 +29,7 @@ pub(crate) const HELP: [&str; 19] = [
     "  netstats - Show the network stack's counters",
     "  nettest  - Measure a round trip to the namespace server",
     "  test  - Self-test (host-only; use cohsh)",
-    "  cachelog - Not supported: nothing here maintains caches",
+    "  cachelog - Show cache maintenance; there is none here, so it is empty",
     "  quit  - End the session",
 ];
 
