@@ -7,6 +7,8 @@
 //! Never grants a lease, never changes a registry (its receipts excepted), never speaks the console's protocol itself.
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+// The comments on flags are also what `--help` prints, and `<model>` is a placeholder there.
+#![allow(rustdoc::invalid_html_tags)]
 
 pub mod activation;
 pub mod cli;

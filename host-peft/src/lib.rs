@@ -6,6 +6,8 @@
 //! Never speaks the console's protocol itself: `client` does.
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+// The comments on flags are also what `--help` prints, and `<model>` is a placeholder there.
+#![allow(rustdoc::invalid_html_tags)]
 
 pub mod adapter;
 pub mod cli;

@@ -2,6 +2,8 @@
 //!
 //! Answers for the command line, the log on standard error (the serial line's among it), the `hive serial`, `hive ninep`
 //! and `hive ready` lines on standard output, and QEMU's end at SIGINT or SIGTERM. Everything else is `hive::qemu`.
+// The comments on flags are also what `--help` prints, and `<ms>` is a placeholder there.
+#![allow(rustdoc::invalid_html_tags)]
 
 use std::fs::{self, File, Permissions};
 use std::io;
