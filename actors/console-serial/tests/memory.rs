@@ -2,43 +2,20 @@
 
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use counting_alloc::{CountingAlloc, allocations_by_thread};
 use runtime::hosted::{Hosted, HostedConfig};
-use runtime::topology::DomainSpec;
 
 use support::{Wire, screen, topology};
 
-/// Counts what one thread allocates.
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-thread_local! {
-    static COUNTED: Cell<bool> = const { Cell::new(false) };
-}
-
-// SAFETY: every call goes to the system's allocator unchanged; the counter and the flag allocate nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if COUNTED.try_with(Cell::get).unwrap_or(false) {
-            ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        }
-        // SAFETY: the caller keeps the contract of `GlobalAlloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `GlobalAlloc`.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAlloc = CountingAlloc;
+
+/// What the console's thread has allocated so far.
+fn allocations() -> u64 {
+    allocations_by_thread()["console-serial"]
+}
 
 /// Everything that somebody may type, and a mark to wait for.
 fn round(wire: &Wire, mark: usize) {
@@ -99,13 +76,6 @@ fn nothing_is_allocated_after_boot() {
     let mut topology = topology(&wire);
     for domain in &mut topology.domains {
         domain.thread = domain.name.clone();
-        if domain.name == "console-serial" {
-            domain.build = DomainSpec::new("console-serial", |ctx| {
-                COUNTED.set(true);
-                console_serial::spawn(ctx, console_serial::Config::default()).unwrap();
-            })
-            .build;
-        }
     }
     let handle = Hosted::start(topology, HostedConfig::default()).unwrap();
     // What is typed before the console has come is lost.
@@ -115,9 +85,9 @@ fn nothing_is_allocated_after_boot() {
     }
     // The first rounds touch everything once.
     (0..2).for_each(|mark| round(&wire, mark));
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let before = allocations();
     assert!(before > 0, "the counter counts");
     (2..6).for_each(|mark| round(&wire, mark));
-    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0);
+    assert_eq!(allocations() - before, 0);
     handle.stop().unwrap();
 }

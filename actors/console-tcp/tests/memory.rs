@@ -2,12 +2,11 @@
 
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use counting_alloc::{CountingAlloc, allocations_by_thread};
 use netstack::sim::{Weather, client_stack};
 use runtime::hosted::{Hosted, HostedConfig};
 use runtime::topology::DomainSpec;
@@ -15,33 +14,13 @@ use runtime::topology::DomainSpec;
 use support::door::World;
 use support::{Net, stack_config, topology};
 
-/// Counts what one thread allocates.
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-thread_local! {
-    static COUNTED: Cell<bool> = const { Cell::new(false) };
-}
-
-// SAFETY: every call goes to the system's allocator unchanged; the counter and the flag allocate nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if COUNTED.try_with(Cell::get).unwrap_or(false) {
-            ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        }
-        // SAFETY: the caller keeps the contract of `GlobalAlloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `GlobalAlloc`.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAlloc = CountingAlloc;
+
+/// What the console's thread has allocated so far.
+fn allocations() -> u64 {
+    allocations_by_thread()["console-tcp"]
+}
 
 static DONE: AtomicBool = AtomicBool::new(false);
 
@@ -130,13 +109,13 @@ fn nothing_is_allocated_after_boot() {
                 round(&net).await;
             }
             net.sleep(Duration::from_millis(100)).await;
-            let before = ALLOCATIONS.load(Ordering::Relaxed);
+            let before = allocations();
             assert!(before > 0, "the counter counts");
             for _ in 0..5 {
                 round(&net).await;
             }
             net.sleep(Duration::from_millis(100)).await;
-            assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0);
+            assert_eq!(allocations() - before, 0);
             DONE.store(true, Ordering::Relaxed);
         })
         .unwrap();
@@ -146,16 +125,6 @@ fn nothing_is_allocated_after_boot() {
     for domain in &mut topology.domains {
         if domain.name != "net" {
             domain.thread = domain.name.clone();
-        }
-        if domain.name == "console-tcp" {
-            *domain = DomainSpec {
-                build: DomainSpec::new("console-tcp", |ctx| {
-                    COUNTED.set(true);
-                    console_tcp::spawn(ctx, support::console_config(|_| {})).unwrap();
-                })
-                .build,
-                ..domain.clone()
-            };
         }
     }
     let handle = Hosted::start(topology, HostedConfig::default()).unwrap();
