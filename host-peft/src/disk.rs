@@ -1,7 +1,8 @@
 //! Changes of the file system, one step at a time.
 //!
 //! Answers for each step being on the disk before the next begins (a file before its name, a name before what relies on
-//! it), and for telling a [`Watch`] of each before it is made: that is how the suites kill this program everywhere.
+//! it), and for telling a [`Watch`] of each before it is made: that is how the suites kill this program everywhere, and
+//! fill its disk.
 //! Production has no watch.
 //!
 //! Never overwrites a file in place: content appears by a rename.
@@ -41,7 +42,10 @@ pub enum Step<'a> {
 /// Is told of every step before it is made.
 pub trait Watch {
     /// The step is made when this returns.
-    fn before(&self, step: Step<'_>);
+    ///
+    /// # Errors
+    /// What the step fails with instead: a full disk, in the suites.
+    fn before(&self, step: Step<'_>) -> io::Result<()>;
 }
 
 /// Nobody watches.
@@ -49,7 +53,9 @@ pub trait Watch {
 pub struct Unwatched;
 
 impl Watch for Unwatched {
-    fn before(&self, _: Step<'_>) {}
+    fn before(&self, _: Step<'_>) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The file system.
@@ -77,34 +83,38 @@ impl<'w> Disk<'w> {
         }
         let parent = parent(path);
         self.make_dir(parent)?;
-        self.watch.before(Step::MakeDir(path));
-        fs::create_dir(path).map_err(at("make the directory", path))?;
+        let made = self.watch.before(Step::MakeDir(path));
+        made.and_then(|()| fs::create_dir(path))
+            .map_err(at("make the directory", path))?;
         self.sync_dir(parent)
     }
 
     /// Writes a new file to the disk. A file of that name is replaced; whoever reads it by that name may see a part, so
     /// the name should be one that nobody reads: see [`Disk::rename`].
     pub fn write(&self, path: &Path, content: &[u8]) -> Result<(), DiskError> {
-        self.watch.before(Step::Create(path));
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(path)
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        let created = self.watch.before(Step::Create(path));
+        let mut file = created
+            .and_then(|()| options.open(path))
             .map_err(at("create", path))?;
         for piece in content.chunks(PIECE_BYTES) {
-            self.watch.before(Step::Write(path));
-            file.write_all(piece).map_err(at("write", path))?;
+            let written = self.watch.before(Step::Write(path));
+            written
+                .and_then(|()| file.write_all(piece))
+                .map_err(at("write", path))?;
         }
-        self.watch.before(Step::SyncFile(path));
-        file.sync_all().map_err(at("sync", path))
+        let synced = self.watch.before(Step::SyncFile(path));
+        synced.and_then(|()| file.sync_all()).map_err(at("sync", path))
     }
 
     /// Renames, on the disk when it returns. What is renamed has to be there already ([`Disk::write`],
     /// [`Disk::sync_dir`]).
     pub fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
-        self.watch.before(Step::Rename { from, to });
-        fs::rename(from, to).map_err(at("rename to its place", to))?;
+        let renamed = self.watch.before(Step::Rename { from, to });
+        renamed
+            .and_then(|()| fs::rename(from, to))
+            .map_err(at("rename to its place", to))?;
         self.sync_dir(parent(to))?;
         if parent(from) != parent(to) {
             self.sync_dir(parent(from))?;
@@ -123,8 +133,10 @@ impl<'w> Disk<'w> {
         if path.symlink_metadata().is_err() {
             return Ok(());
         }
-        self.watch.before(Step::Remove(path));
-        fs::remove_file(path).map_err(at("remove", path))?;
+        let removed = self.watch.before(Step::Remove(path));
+        removed
+            .and_then(|()| fs::remove_file(path))
+            .map_err(at("remove", path))?;
         self.sync_dir(parent(path))
     }
 
@@ -133,15 +145,18 @@ impl<'w> Disk<'w> {
         if !path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
             return self.remove_file(path);
         }
-        self.watch.before(Step::Remove(path));
-        fs::remove_dir_all(path).map_err(at("remove", path))?;
+        let removed = self.watch.before(Step::Remove(path));
+        removed
+            .and_then(|()| fs::remove_dir_all(path))
+            .map_err(at("remove", path))?;
         self.sync_dir(parent(path))
     }
 
     /// Brings a directory's entries to the disk.
     pub fn sync_dir(&self, path: &Path) -> Result<(), DiskError> {
-        self.watch.before(Step::SyncDir(path));
-        File::open(path)
+        let synced = self.watch.before(Step::SyncDir(path));
+        synced
+            .and_then(|()| File::open(path))
             .and_then(|dir| dir.sync_all())
             .map_err(at("sync", path))
     }
@@ -256,7 +271,7 @@ mod tests {
     struct Notes(RefCell<Vec<String>>);
 
     impl Watch for Notes {
-        fn before(&self, step: Step<'_>) {
+        fn before(&self, step: Step<'_>) -> io::Result<()> {
             let name = |path: &Path| {
                 path.file_name()
                     .unwrap_or_default()
@@ -272,6 +287,7 @@ mod tests {
                 Step::Rename { from, to } => format!("rename {} {}", name(from), name(to)),
                 Step::Remove(path) => format!("remove {}", name(path)),
             });
+            Ok(())
         }
     }
 

@@ -313,7 +313,7 @@ fn one_at_a_time() {
 struct Steps(std::cell::RefCell<Vec<(&'static str, PathBuf, PathBuf)>>);
 
 impl crate::disk::Watch for Steps {
-    fn before(&self, step: crate::disk::Step<'_>) {
+    fn before(&self, step: crate::disk::Step<'_>) -> std::io::Result<()> {
         use crate::disk::Step;
         let (kind, path, other) = match step {
             Step::MakeDir(path) => ("mkdir", path, path),
@@ -327,6 +327,7 @@ impl crate::disk::Watch for Steps {
         self.0
             .borrow_mut()
             .push((kind, path.to_owned(), other.to_owned()));
+        Ok(())
     }
 }
 
