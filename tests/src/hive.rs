@@ -17,6 +17,7 @@ use crate::programs::program;
 /// The auth token of the hives that tests start.
 pub const TOKEN: &str = "tests-7c1f20a94be6";
 
+const MANIFEST: &str = "hive.toml";
 /// How long a hive may take to say that it is ready.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
@@ -80,6 +81,7 @@ impl Hive {
     /// A fresh hive.
     pub fn with(options: Options) -> Self {
         let state = tempfile::tempdir().expect("a directory for the hive's state");
+        write_manifest(state.path(), &options);
         let (child, said) = start(state.path(), &options);
         Self {
             said,
@@ -171,22 +173,24 @@ impl Drop for Hive {
     }
 }
 
-fn start(state: &Path, options: &Options) -> (Child, Said) {
-    let mut manifest =
-        std::fs::read_to_string(crate::programs::repository().join("hive.toml")).expect("hive.toml");
+fn write_manifest(state: &Path, options: &Options) {
+    let manifest = crate::programs::repository().join(MANIFEST);
+    let mut manifest = std::fs::read_to_string(manifest).expect("hive.toml");
     for (from, to) in &options.manifest {
         assert!(manifest.contains(from), "{from:?} is not in hive.toml");
         manifest = manifest.replacen(from, to, 1);
     }
-    let file = state.join("hive.toml");
-    std::fs::write(&file, manifest).expect("write the manifest");
+    std::fs::write(state.join(MANIFEST), manifest).expect("write the manifest");
+}
+
+fn start(state: &Path, options: &Options) -> (Child, Said) {
     let names = |flag: &str| options.arguments.iter().any(|argument| argument == flag);
     // Hives run side by side: each has ports of its own, unless a test says otherwise.
     let ports = [["--console", "127.0.0.1:0"], ["--ninep", "127.0.0.1:0"]];
     let ports = ports.iter().filter(|[flag, _]| !names(flag));
     let mut child = Command::new(program("hive"))
         .args(["--auth-token", TOKEN, "--manifest"])
-        .arg(file)
+        .arg(state.join(MANIFEST))
         .arg("--state")
         .arg(state)
         .args(ports.flatten())

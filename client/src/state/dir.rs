@@ -107,8 +107,12 @@ impl StateDir {
         self.replace(&self.auth_token_path(), &format!("{}\n", token.expose()))
     }
 
-    /// Writes the ticket secrets, replacing earlier ones.
+    /// Writes the ticket secrets, replacing earlier ones. Those that are there are not written again: a hive starts on a
+    /// disk that is full.
     pub fn write_tickets(&self, secrets: &TicketSecrets) -> Result<(), StateError> {
+        if self.tickets()?.as_ref() == Some(secrets) {
+            return Ok(());
+        }
         self.replace(&self.tickets_path(), &secrets.render())
     }
 
